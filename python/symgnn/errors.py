@@ -1,0 +1,26 @@
+"""What a user can put right: one line per error, naming the remedy."""
+
+from __future__ import annotations
+
+
+class SymGNNError(Exception):
+    """Something outside the code is wrong: a file, a structure, an option, an installation.
+
+    The message is one line and says what to do. Everything else is a bug and keeps its traceback.
+    """
+
+
+class ModelError(SymGNNError):
+    """A model file cannot be used, or the device that it should run on is absent."""
+
+
+class StructureError(SymGNNError):
+    """A structure cannot be read, or a graph cannot be built from it."""
+
+
+class ConfigError(SymGNNError):
+    """A configuration has an unknown key or a value out of range."""
+
+
+class DatasetError(SymGNNError):
+    """A data set lacks labels, or does not hold what its name promises."""

@@ -1,0 +1,23 @@
+"""Names of the data that travel between files, arrays and tools, beside shape and meaning."""
+
+from __future__ import annotations
+
+from typing import Final
+
+ENERGY_BARRIER: Final[str] = "energy_barrier"
+"""`Atoms.arrays`, extended XYZ column, OVITO property: mean activation energy, eV, [N]."""
+
+ENERGY_BARRIER_STD: Final[str] = "energy_barrier_std"
+"""`Atoms.arrays`: standard uncertainty of the energy barrier, eV, [N]."""
+
+MODEL: Final[str] = "symgnn_model"
+"""`Atoms.info`: name of the model that the barriers came from."""
+
+MODEL_SHA256: Final[str] = "symgnn_model_sha256"
+"""`Atoms.info`: SHA-256 of that model file, 64 hexadecimal digits."""
+
+UNITS: Final[str] = "symgnn_units"
+"""`Atoms.info`: unit of the barriers, always "eV"."""
+
+METADATA_FILE: Final[str] = "symgnn.json"
+"""Name of the metadata inside a model file."""

@@ -1,0 +1,46 @@
+"""Fixtures that every test file may use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase import Atoms
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the published glasses, which is not part of the repository."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the published glasses in ../shared/data, which are not distributed")
+    return SHARED_DATA
+
+
+def random_glass(atoms_per_side: int, seed: int, spacing: float = 2.65) -> Atoms:
+    """Cu64Zr36 on a strongly rattled simple cubic lattice: a glass in all that graphs care about."""
+    generator = np.random.default_rng(seed)
+    count = atoms_per_side**3
+    grid = np.indices((atoms_per_side,) * 3).reshape(3, -1).T * spacing
+    zirconium = generator.permutation(count) < round(0.36 * count)
+    return Atoms(
+        np.where(zirconium, "Zr", "Cu").tolist(),
+        positions=grid + generator.uniform(-0.35, 0.35, (count, 3)),
+        cell=[atoms_per_side * spacing] * 3,
+        pbc=True,
+    )
+
+
+@pytest.fixture
+def glass() -> Atoms:
+    """A periodic Cu64Zr36 box of 125 atoms, 13.25 Å wide; a fresh copy for every test."""
+    return random_glass(5, seed=1)
