@@ -27,7 +27,7 @@ def shared() -> Path:
 
 
 def random_glass(atoms_per_side: int, seed: int, spacing: float = 2.65) -> Atoms:
-    """Cu64Zr36 on a strongly rattled simple cubic lattice: a glass in all that graphs care about."""
+    """Cu64Zr36 on a strongly rattled simple cubic lattice: disordered, no overlaps."""
     generator = np.random.default_rng(seed)
     count = atoms_per_side**3
     grid = np.indices((atoms_per_side,) * 3).reshape(3, -1).T * spacing

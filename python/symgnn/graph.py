@@ -7,19 +7,25 @@ i, then j, then the periodic shift S, so that the same structure always gives th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import vesin
-from ase import Atoms
 from ase.geometry import complete_cell
-from numpy.typing import ArrayLike, NDArray
 
 from symgnn.errors import StructureError
 
-_SMALLEST_VOLUME = 1e-10  # of the unit cell spanned by normalized cell vectors; below it they are coplanar
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+    from numpy.typing import ArrayLike, NDArray
+
+_SMALLEST_VOLUME = (
+    1e-10  # of the unit cell spanned by normalized cell vectors; below it they are coplanar
+)
 
 
 @dataclass(frozen=True)
@@ -96,9 +102,7 @@ def build_graph(
         StructureError: as in :func:`neighbor_list`, or an element that is not in ``elements``.
     """
     species = _species(atoms, elements)
-    edge_index, _, edge_vector = neighbor_list(
-        atoms.positions, atoms.cell.array, atoms.pbc, cutoff
-    )
+    edge_index, _, edge_vector = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
     if self_edges:
         own = np.arange(len(atoms))
         edge_index = np.concatenate((edge_index, np.stack((own, own))), axis=1)

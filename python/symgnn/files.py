@@ -1,0 +1,59 @@
+"""Writing files so that nobody ever finds half of one under its final name."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from symgnn.errors import SymGNNError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def cannot_write(path: str | Path) -> Iterator[None]:
+    """Turn an operating system error inside the block into one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SymGNNError(
+            f"cannot write {path}: {reason}; free space or choose another place for the output"
+        ) from error
+
+
+def unfinished_path(path: str | Path) -> Path:
+    """Where to write before renaming to ``path``: the same folder and, for compression, suffix.
+
+    Symbolic links are followed, so that the link survives and its target is replaced.
+    """
+    target = Path(os.path.realpath(path))
+    return target.with_name(f".unfinished-{os.getpid()}-{target.name}")
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Yield a path to write to; it becomes ``path`` when the block ends without an exception.
+
+    An existing file stays as it was until then. Devices such as ``/dev/null`` are written directly.
+
+    Raises:
+        SymGNNError: the folder is missing or not writable, or the disk is full.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file() and not target.is_dir():
+        with cannot_write(path):
+            yield target
+        return
+    unfinished = unfinished_path(path)
+    try:
+        with cannot_write(path):
+            yield unfinished
+            unfinished.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise

@@ -1,0 +1,382 @@
+"""LAMMPS data and dump files, with a type → element map.
+
+LAMMPS numbers its atom types; which element a type stands for is known to the user, or written
+into the file as an ``element`` column, a type label, or a comment beside a mass.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from typing import TYPE_CHECKING, TextIO
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from ase.io.lammpsdata import read_lammps_data
+
+from symgnn.errors import StructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+_POSITION_COLUMNS = (("x", "y", "z"), ("xu", "yu", "zu"), ("xs", "ys", "zs"), ("xsu", "ysu", "zsu"))
+_UNITS_IN_ANGSTROM = ("metal", "real")
+_DATA_HEADER = re.compile(r"^\s*\d+\s+atoms\s*(#.*)?$", re.MULTILINE)
+_DATA_TYPES = re.compile(r"^\s*(\d+)\s+atom\s+types", re.MULTILINE)
+_BOX_LOW = re.compile(r"^\s*(\S+)\s+\S+\s+([xyz])lo\s+\2hi", re.MULTILINE)
+
+
+def is_dump(beginning: str) -> bool:
+    """Whether the first characters of a file are those of a LAMMPS text dump."""
+    return beginning.startswith("ITEM:")
+
+
+def is_data(beginning: str) -> bool:
+    """Whether the first characters of a file are those of a LAMMPS data file."""
+    return _DATA_HEADER.search(beginning) is not None and _DATA_TYPES.search(beginning) is not None
+
+
+# --- dump files -------------------------------------------------------------------------------
+
+
+def read_dump(file: TextIO, elements: Sequence[str] | None, index: int | slice) -> Iterator[Atoms]:
+    """Frames of a LAMMPS text dump, one at a time, atoms sorted by id.
+
+    Positions are Cartesian (Å) whichever of ``x``, ``xu``, ``xs``, ``xsu`` the dump has. Numeric
+    columns beyond the position become arrays under their own names.
+
+    Args:
+        file: open text file, seekable.
+        elements: chemical symbol of each LAMMPS type; None takes the ``element`` column.
+        index: which frames, as in a Python list.
+
+    Raises:
+        StructureError: a damaged or unusual dump, or types without elements.
+    """
+    wanted = index if isinstance(index, slice) else slice(index, index + 1 or None)
+    from_start = all(bound is None or bound >= 0 for bound in (wanted.start, wanted.stop))
+    if from_start and (wanted.step or 1) > 0:
+        frames = itertools.islice(_frames(file), wanted.start, wanted.stop, wanted.step)
+    else:
+        numbers = range(sum(1 for _ in _frames(file)))[wanted]
+        file.seek(0)
+        frames = itertools.islice(
+            _frames(file), min(numbers, default=0), max(numbers, default=-1) + 1, abs(numbers.step)
+        )
+        if numbers.step < 0:
+            frames = iter(list(frames)[::-1])
+    empty = True
+    for header, rows in frames:
+        empty = False
+        yield _parse_frame(header, rows, elements)
+    if empty and not isinstance(index, slice):
+        raise StructureError(f"the dump has no structure number {index}")
+
+
+def _frames(file: TextIO) -> Iterator[tuple[list[str], list[str]]]:
+    """Header lines and rows of each frame. A frame that was cut off has too few of them."""
+    header: list[str] = []
+    count = 0
+    for line in file:
+        if not line.strip():
+            continue
+        header.append(line)
+        if line.startswith("ITEM: ATOMS"):
+            yield header, list(itertools.islice(file, count))
+            header = []
+        elif len(header) > 1 and header[-2].startswith("ITEM: NUMBER OF ATOMS"):
+            count = _integer(line)
+    if header:
+        yield header, []
+
+
+def _integer(line: str) -> int:
+    try:
+        return int(line)
+    except ValueError:
+        raise StructureError(f"damaged dump: {line.strip()!r} where a number belongs") from None
+
+
+def _parse_frame(header: list[str], rows: list[str], elements: Sequence[str] | None) -> Atoms:
+    timestep, count = 0, None
+    cell, origin, pbc = np.zeros((3, 3)), np.zeros(3), [False] * 3
+    if not header[-1].startswith("ITEM: ATOMS"):
+        raise StructureError("the dump ends in the middle of a header: it was cut off")
+    for item, *values in _items(header[:-1]):
+        if item.startswith("ITEM: TIMESTEP") and values:
+            timestep = _integer(values[0])
+        elif item.startswith("ITEM: NUMBER OF ATOMS") and values:
+            count = _integer(values[0])
+        elif item.startswith("ITEM: BOX BOUNDS"):
+            cell, origin, pbc = _parse_box(item.split()[3:], values)
+        elif item.startswith("ITEM: UNITS") and values[0].strip() not in _UNITS_IN_ANGSTROM:
+            raise StructureError(
+                f"the dump is in LAMMPS units {values[0].strip()}, but lengths in Å are needed:"
+                " convert it to metal units"
+            )
+    if count is None:
+        raise StructureError("damaged dump: ITEM: ATOMS comes before ITEM: NUMBER OF ATOMS")
+    if len(rows) < count:
+        raise StructureError(
+            f"the dump ends after {len(rows)} of {count} atoms of timestep {timestep}:"
+            " it was cut off while being written or copied"
+        )
+    columns = _parse_columns(header[-1].split()[2:], rows)
+    return _frame_to_atoms(columns, elements, cell, origin, pbc, timestep)
+
+
+def _items(header: list[str]) -> Iterator[list[str]]:
+    """The header split into items, each with the lines of its value."""
+    starts = [number for number, line in enumerate(header) if line.startswith("ITEM:")]
+    for start, end in itertools.pairwise((*starts, len(header))):
+        yield header[start:end]
+
+
+def _parse_box(
+    flags: list[str], lines: list[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], list[bool]]:
+    """Cell vectors [3, 3], origin [3] and periodicity from ITEM: BOX BOUNDS."""
+    try:
+        numbers = np.array([[float(word) for word in line.split()] for line in lines])
+    except ValueError:
+        raise StructureError("damaged dump: the box bounds are not numbers") from None
+    pbc = [flag.startswith("p") for flag in flags[-3:]] if len(flags) >= 3 else [False] * 3
+    if flags[:2] == ["abc", "origin"] and numbers.shape == (3, 4):
+        return numbers[:, :3], numbers[:, 3], pbc
+    if numbers.shape == (3, 2):
+        numbers = np.column_stack((numbers, np.zeros(3)))
+    elif numbers.shape != (3, 3):
+        raise StructureError("damaged dump: the box bounds need two or three numbers per line")
+    (low, high), (xy, xz, yz) = numbers[:, :2].T.copy(), numbers[:, 2]
+    # A dump states the bounding box of a triclinic cell, not the cell itself.
+    low[0] -= min(0.0, xy, xz, xy + xz)
+    high[0] -= max(0.0, xy, xz, xy + xz)
+    low[1] -= min(0.0, yz)
+    high[1] -= max(0.0, yz)
+    cell = np.diag(high - low)
+    cell[1, 0], cell[2, 0], cell[2, 1] = xy, xz, yz
+    return cell, low, pbc
+
+
+def _parse_columns(names: list[str], rows: list[str]) -> dict[str, NDArray[np.generic]]:
+    """Columns of an ITEM: ATOMS table: integers, floats or text, judged by the first row."""
+    if not rows:
+        return {name: np.zeros(0) for name in names}
+    first = rows[0].split()
+    kinds = [(name, _kind(name, word)) for name, word in itertools.zip_longest(names, first)]
+    try:
+        if len(first) != len(names):
+            raise ValueError
+        table = np.loadtxt(io.StringIO("".join(rows)), dtype=kinds, ndmin=1, comments=None)
+    except ValueError:
+        raise StructureError(
+            f"damaged dump: a row does not have the {len(names)} columns {' '.join(names)}"
+        ) from None
+    return {name: np.ascontiguousarray(table[name]) for name in names}
+
+
+def _kind(name: str, word: str) -> str:
+    if name in ("id", "type"):
+        return "i8"
+    try:
+        float(word)
+    except (TypeError, ValueError):
+        return "U16"
+    return "f8"
+
+
+def _frame_to_atoms(
+    columns: dict[str, NDArray[np.generic]],
+    elements: Sequence[str] | None,
+    cell: NDArray[np.float64],
+    origin: NDArray[np.float64],
+    pbc: list[bool],
+    timestep: int,
+) -> Atoms:
+    if "id" in columns:
+        order = np.argsort(columns["id"], kind="stable")
+        columns = {name: column[order] for name, column in columns.items()}
+    for names in _POSITION_COLUMNS:
+        if all(name in columns for name in names):
+            break
+    else:
+        raise StructureError(
+            "the dump has no positions: write columns x y z, xu yu zu, xs ys zs or xsu ysu zsu"
+        )
+    positions = np.column_stack([columns[name] for name in names]).astype(np.float64)
+    if names[0].startswith("xs"):
+        positions = positions @ cell + origin
+    atoms = Atoms(
+        _dump_symbols(columns, elements),
+        positions=positions,
+        cell=cell,
+        pbc=pbc,
+        celldisp=origin,
+        info={"timestep": timestep},
+    )
+    for name, column in columns.items():
+        if name not in (*names, "element") and column.dtype.kind in "if":
+            atoms.set_array(name, column)
+    return atoms
+
+
+def _dump_symbols(
+    columns: dict[str, NDArray[np.generic]], elements: Sequence[str] | None
+) -> list[str]:
+    if elements is not None:
+        if "type" not in columns:
+            raise StructureError("element names were given, but the dump has no type column")
+        return symbols_of_types(columns["type"].astype(np.int64), elements)
+    if "element" in columns:
+        symbols = [str(symbol) for symbol in columns["element"]]
+        check_elements(sorted(set(symbols)))
+        return symbols
+    raise StructureError(
+        "the dump does not name the elements: give them in the order of the LAMMPS types,"
+        " for example --elements Cu,Zr (in Python: elements=['Cu', 'Zr'])"
+    )
+
+
+def symbols_of_types(types: NDArray[np.int64], elements: Sequence[str]) -> list[str]:
+    """Chemical symbol of each atom from its 1-based LAMMPS type.
+
+    Raises:
+        StructureError: an unknown symbol, or a type beyond the list.
+    """
+    check_elements(elements)
+    if len(types) and (types.min() < 1 or types.max() > len(elements)):
+        wrong = types.max() if types.max() > len(elements) else types.min()
+        raise StructureError(
+            f"there are atoms of type {wrong}, but the element names are {', '.join(elements)}:"
+            " name one element for each LAMMPS type"
+        )
+    return [elements[kind - 1] for kind in types]
+
+
+def check_elements(elements: Sequence[str]) -> None:
+    """Raises StructureError for a name that is no chemical symbol."""
+    for element in elements:
+        if atomic_numbers.get(element, 0) == 0:
+            raise StructureError(
+                f"{element!r} is not a chemical symbol: write symbols such as Cu and Zr"
+            )
+
+
+def write_dump(file: TextIO, atoms: Atoms, columns: Sequence[str], timestep: int) -> None:
+    """Append one frame in LAMMPS's text dump format, ids from the ``id`` array or 1 … N.
+
+    Args:
+        file: open text file.
+        atoms: N atoms; the ``type`` array is kept, otherwise types number the elements
+            alphabetically.
+        columns: names of [N] arrays to write after the position.
+        timestep: written when the structure does not know its own.
+    """
+    symbols = np.array(atoms.get_chemical_symbols())
+    ids = atoms.arrays.get("id", np.arange(1, len(atoms) + 1))
+    types = atoms.arrays.get("type", np.unique(symbols, return_inverse=True)[1] + 1)
+    values = [np.asarray(atoms.arrays[name], dtype=np.float64) for name in columns]
+    file.write(f"ITEM: TIMESTEP\n{atoms.info.get('timestep', timestep)}\n")
+    file.write(f"ITEM: NUMBER OF ATOMS\n{len(atoms)}\n")
+    file.write(_box_bounds(atoms))
+    file.write(" ".join(("ITEM: ATOMS id type element x y z", *columns)) + "\n")
+    for row in zip(ids, types, symbols, atoms.positions, *values, strict=True):
+        number, kind, symbol, (x, y, z), *numbers = row
+        extra = "".join(f" {value:.8g}" for value in numbers)
+        file.write(f"{number} {kind} {symbol} {x:.10g} {y:.10g} {z:.10g}{extra}\n")
+
+
+def _box_bounds(atoms: Atoms) -> str:
+    """The ITEM: BOX BOUNDS block. Directions without a cell vector enclose the atoms."""
+    flags = ["pp" if periodic else "ff" for periodic in atoms.pbc]
+    cell, origin = atoms.cell.array.copy(), np.ravel(atoms.get_celldisp()).astype(np.float64)
+    for axis in np.flatnonzero(np.linalg.norm(cell, axis=1) == 0):
+        along = atoms.positions[:, axis]
+        origin[axis] = along.min() - 1.0
+        cell[axis, axis] = np.ptp(along) + 2.0
+    if np.any(np.triu(cell, k=1)) or np.any(np.diag(cell) <= 0):
+        rows = (
+            f"{a:.10g} {b:.10g} {c:.10g} {o:.10g}"
+            for (a, b, c), o in zip(cell, origin, strict=True)
+        )
+        return "\n".join((f"ITEM: BOX BOUNDS abc origin {' '.join(flags)}", *rows)) + "\n"
+    xy, xz, yz = cell[1, 0], cell[2, 0], cell[2, 1]
+    low, high = origin, origin + np.diag(cell)
+    if not (xy or xz or yz):
+        rows = (f"{a:.10g} {b:.10g}" for a, b in zip(low, high, strict=True))
+        return "\n".join((f"ITEM: BOX BOUNDS {' '.join(flags)}", *rows)) + "\n"
+    bounds = (
+        (low[0] + min(0.0, xy, xz, xy + xz), high[0] + max(0.0, xy, xz, xy + xz), xy),
+        (low[1] + min(0.0, yz), high[1] + max(0.0, yz), xz),
+        (low[2], high[2], yz),
+    )
+    rows = (f"{a:.10g} {b:.10g} {tilt:.10g}" for a, b, tilt in bounds)
+    return "\n".join((f"ITEM: BOX BOUNDS xy xz yz {' '.join(flags)}", *rows)) + "\n"
+
+
+# --- data files -------------------------------------------------------------------------------
+
+
+def read_data(file: TextIO, elements: Sequence[str] | None) -> Atoms:
+    """A LAMMPS data file, atoms sorted by id, positions as written (Å), periodic on all sides.
+
+    Args:
+        file: open text file.
+        elements: chemical symbol of each LAMMPS type; None takes type labels, or the comments
+            beside the masses (``1 63.546 # Cu``).
+
+    Raises:
+        StructureError: a damaged file, or types without elements.
+    """
+    text = file.read()
+    declared = _DATA_TYPES.search(text)
+    types = int(declared.group(1)) if declared else 0
+    if elements is None:
+        elements = _elements_named_in(text, types)
+    if elements is None:
+        raise StructureError(
+            "the data file does not name the elements of its atom types: give them in order,"
+            " for example --elements Cu,Zr (in Python: elements=['Cu', 'Zr'])"
+        )
+    check_elements(elements)
+    if len(elements) != types:
+        raise StructureError(
+            f"the data file has {types} atom types, but the element names are"
+            f" {', '.join(elements)}: name one element for each type"
+        )
+    numbers = {kind: atomic_numbers[element] for kind, element in enumerate(elements, start=1)}
+    try:
+        atoms = read_lammps_data(io.StringIO(text), Z_of_type=numbers, read_image_flags=False)
+    except (ValueError, KeyError, IndexError, RuntimeError, StopIteration, UnboundLocalError) as e:
+        raise StructureError(f"damaged or unusual LAMMPS data file: {e or type(e).__name__}") from e
+    low = {axis: float(value) for value, axis in _BOX_LOW.findall(text)}
+    if len(low) == 3:
+        atoms.set_celldisp([low["x"], low["y"], low["z"]])
+    return atoms
+
+
+def _elements_named_in(text: str, types: int) -> list[str] | None:
+    """Element of each type from ``Atom Type Labels`` or from comments in ``Masses``."""
+    for section, pattern in (
+        ("Atom Type Labels", r"^\s*(\d+)\s+([A-Z][a-z]?)\s*(?:#.*)?$"),
+        ("Masses", r"^\s*(\d+)\s+\S+\s*#\s*([A-Z][a-z]?)\s*$"),
+    ):
+        start = re.search(rf"^\s*{section}\b.*$", text, re.MULTILINE)
+        if start is None:
+            continue
+        named: dict[int, str] = {}
+        for line in text[start.end() :].splitlines():
+            if not line.strip():
+                continue
+            match = re.match(pattern, line)
+            if match is None:
+                break
+            named[int(match.group(1))] = match.group(2)
+        symbols = [named.get(kind, "") for kind in range(1, types + 1)]
+        if symbols and all(atomic_numbers.get(symbol, 0) > 0 for symbol in symbols):
+            return symbols
+    return None

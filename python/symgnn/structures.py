@@ -1,0 +1,355 @@
+"""Reading and writing structures: files in any format, standard input and output.
+
+Reading recognizes LAMMPS files by their content and leaves the rest to ASE. Writing offers the
+three formats that carry barriers to other tools: extended XYZ, LAMMPS dump, and CSV.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression, string2index
+
+from symgnn import lammps_files
+from symgnn.errors import StructureError
+from symgnn.files import cannot_write, unfinished_path
+from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+STANDARD_STREAM = "-"
+"""In place of a path: standard input, or standard output."""
+
+_BEGINNING = 4096  # characters that decide whether a file is LAMMPS's
+_ORIGIN = "Origin"  # key of extended XYZ, as OVITO reads and writes it
+_COMPRESSIONS = (".gz", ".bz2", ".xz")
+_DUMP_SUFFIXES = (".dump", ".lammpstrj")
+
+
+# --- reading ----------------------------------------------------------------------------------
+
+
+def read_structures(
+    path: str | Path, *, elements: Sequence[str] | None = None, index: int | str = ":"
+) -> list[Atoms]:
+    """Structures of a file, as a list.
+
+    Args:
+        path: a file in any format that ASE reads, a LAMMPS data or text dump file, compressed
+            (.gz, .bz2, .xz) or not; ``-`` is standard input.
+        elements: chemical symbol of each LAMMPS atom type; only for LAMMPS files.
+        index: which structures, as in ASE: ``0``, ``-1``, ``":"``, ``"::10"``.
+
+    Raises:
+        StructureError: a missing, empty, damaged or unknown file, or types without elements.
+    """
+    return list(iterate_structures(path, elements=elements, index=index))
+
+
+def iterate_structures(
+    path: str | Path, *, elements: Sequence[str] | None = None, index: int | str = ":"
+) -> Iterator[Atoms]:
+    """Structures of a file one at a time, for trajectories that should not fill the memory.
+
+    Arguments and errors are those of :func:`read_structures`.
+    """
+    if str(path) == STANDARD_STREAM:
+        with _standard_input_as_file() as copy:
+            yield from _iterate_file(copy, "standard input", elements, index)
+    else:
+        yield from _iterate_file(Path(path), str(path), elements, index)
+
+
+def _iterate_file(
+    path: Path, name: str, elements: Sequence[str] | None, index: int | str
+) -> Iterator[Atoms]:
+    which = _parse_index(index)
+    beginning = _beginning_of(path, name)
+    try:
+        if lammps_files.is_dump(beginning):
+            with open_with_compression(str(path), "rt") as file:
+                yield from lammps_files.read_dump(file, elements, which)
+        elif lammps_files.is_data(beginning):
+            with open_with_compression(str(path), "rt") as file:
+                yield from _select([lammps_files.read_data(file, elements)], which)
+        else:
+            if elements is not None:
+                raise StructureError(
+                    "element names map LAMMPS atom types, but this is no LAMMPS file:"
+                    " leave --elements away"
+                )
+            yield from _iterate_ase(path, index)
+    except StructureError as error:
+        raise StructureError(f"{name}: {error}") from error
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise StructureError(f"{name} cannot be read: {error}") from error
+
+
+def _iterate_ase(path: Path, index: int | str) -> Iterator[Atoms]:
+    """Structures through ASE, whose readers raise whatever a damaged file makes them raise."""
+    try:
+        file_format = filetype(str(path))
+        frames = ase.io.iread(str(path), index=index, format=file_format)
+    except UnknownFileTypeError:
+        raise StructureError(
+            "the format is not known: ASE formats, LAMMPS data files and LAMMPS text dumps are"
+        ) from None
+    count = 0
+    while True:
+        try:
+            atoms = next(frames)
+        except StopIteration:
+            break
+        except UnknownFileTypeError as error:
+            raise StructureError(
+                f"the format is not known: ASE formats, LAMMPS data files and LAMMPS text dumps"
+                f" are, but not {error}"
+            ) from error
+        except Exception as error:  # a reader of ASE may raise any kind on a damaged file
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else "damaged file"
+            raise StructureError(f"cannot be read as {file_format}: {reason}") from error
+        count += 1
+        origin = atoms.info.get(_ORIGIN)
+        if isinstance(origin, np.ndarray) and origin.shape == (3,):
+            atoms.set_celldisp(atoms.info.pop(_ORIGIN))
+        yield atoms
+    if count == 0 and not isinstance(_parse_index(index), slice):
+        raise StructureError(f"there is no structure number {index}")
+
+
+def _select(structures: list[Atoms], which: int | slice) -> list[Atoms]:
+    if isinstance(which, slice):
+        return structures[which]
+    try:
+        return [structures[which]]
+    except IndexError:
+        raise StructureError(f"there is no structure number {which}") from None
+
+
+def _parse_index(index: int | str) -> int | slice:
+    if isinstance(index, int):
+        return index
+    try:
+        parsed: int | slice | str = string2index(index)
+    except ValueError:
+        parsed = index
+    if isinstance(parsed, str):
+        raise StructureError(
+            f"index {index!r} selects no structures: write a number, or start:stop:step"
+        )
+    return parsed
+
+
+def _beginning_of(path: Path, name: str) -> str:
+    if not path.exists():
+        raise StructureError(f"{name} does not exist: check the path")
+    if path.is_dir():
+        raise StructureError(f"{name} is a folder: name the structure files in it")
+    try:
+        with open_with_compression(str(path), "rb") as file:
+            beginning = file.read(_BEGINNING)
+    except (OSError, EOFError) as error:
+        raise StructureError(f"{name} cannot be read: {error}") from error
+    if not beginning.strip():
+        raise StructureError(f"{name} is empty: expected a structure")
+    return bytes(beginning).decode("utf-8", errors="replace")
+
+
+@contextmanager
+def _standard_input_as_file() -> Iterator[Path]:
+    """Standard input on disk, since most readers go back and forth in their file."""
+    with tempfile.TemporaryDirectory(prefix="symgnn-") as folder:
+        copy = Path(folder) / "structure"
+        with cannot_write(copy), copy.open("wb") as file:
+            while block := sys.stdin.buffer.read(1 << 20):
+                file.write(block)
+        yield copy
+
+
+# --- writing ----------------------------------------------------------------------------------
+
+
+def write_structures(
+    path: str | Path, structures: Iterable[Atoms], format: str | None = None
+) -> None:
+    """Write structures to one file, which appears under its name only when it is complete.
+
+    Args:
+        path: the suffix decides the format and compression; ``-`` is standard output.
+        structures: one or many.
+        format: ``extxyz``, ``lammps-dump`` or ``csv``; None decides by suffix.
+
+    Raises:
+        StructureError: an unknown suffix or format.
+        SymGNNError: the file cannot be written.
+    """
+    with StructureWriter(path, format) as writer:
+        for atoms in structures:
+            writer.write(atoms)
+
+
+class StructureWriter:
+    """Writes structures one at a time, and gives the file its name when all are written.
+
+    A block that ends with an exception, Ctrl-C included, leaves the structures written so far in
+    ``partial``, a file beside the target (``glass.xyz`` → ``glass.partial.xyz``), and whatever
+    lay under the final name before as it was.
+    """
+
+    def __init__(self, path: str | Path, format: str | None = None) -> None:
+        """Opens the file, so that an unwritable folder shows before any work is done.
+
+        Args:
+            path: target; ``-`` is standard output.
+            format: as in :func:`write_structures`; standard output defaults to ``extxyz``.
+
+        Raises:
+            StructureError: an unknown suffix or format.
+            SymGNNError: the file cannot be created.
+        """
+        self.path = path
+        self.count = 0
+        self.partial: Path | None = None
+        self._append = _frame_writer(format or format_of(path))
+        self._standard = str(path) == STANDARD_STREAM
+        target = Path(os.path.realpath(path))
+        # A device such as /dev/null must be written to, never replaced.
+        self._replace = not self._standard and (target.is_file() or not target.exists())
+        self._target = target
+        self._unfinished = unfinished_path(path) if self._replace else target
+        self._file: TextIO
+        if self._standard:
+            self._file = sys.stdout
+        else:
+            with cannot_write(path):
+                self._file = open_with_compression(str(self._unfinished), "wt")
+
+    def write(self, atoms: Atoms) -> None:
+        """Append one structure."""
+        if self._standard:
+            self._append(self._file, atoms, self.count)
+            self._file.flush()
+        else:
+            with cannot_write(self.path):
+                self._append(self._file, atoms, self.count)
+        self.count += 1
+
+    def __enter__(self) -> StructureWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._standard:
+            return
+        if error is None:
+            with cannot_write(self.path):
+                self._file.close()
+                if self._replace:
+                    self._unfinished.replace(self._target)
+            return
+        with suppress(OSError):
+            self._file.close()
+        if not self._replace:
+            return
+        with suppress(OSError):
+            if self.count:
+                self.partial = _partial_path(self._target)
+                self._unfinished.replace(self.partial)
+            else:
+                self._unfinished.unlink()
+
+
+def format_of(path: str | Path) -> str:
+    """The output format that a file name asks for.
+
+    Raises:
+        StructureError: a suffix that stands for none of them.
+    """
+    if str(path) == STANDARD_STREAM:
+        return "extxyz"
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
+    if suffixes and suffixes[-1] in _COMPRESSIONS:
+        suffixes.pop()
+    suffix = suffixes[-1] if suffixes else ""
+    if suffix in (".xyz", ".extxyz"):
+        return "extxyz"
+    if suffix in _DUMP_SUFFIXES:
+        return "lammps-dump"
+    if suffix == ".csv":
+        return "csv"
+    raise StructureError(
+        f"the name {Path(path).name} does not say in which format to write: end it in .xyz, .dump,"
+        f" .lammpstrj or .csv, or give --format {', '.join(_FRAME_WRITERS)}"
+    )
+
+
+def _frame_writer(format: str) -> _AppendFrame:
+    if format not in _FRAME_WRITERS:
+        raise StructureError(
+            f"format {format!r} cannot be written: choose {', '.join(_FRAME_WRITERS)}"
+        )
+    return _FRAME_WRITERS[format]
+
+
+def _partial_path(target: Path) -> Path:
+    """``glass.xyz.gz`` → ``glass.partial.xyz.gz``."""
+    ending = 2 if target.suffix.lower() in _COMPRESSIONS and len(target.suffixes) > 1 else 1
+    suffix = "".join(target.suffixes[-ending:])
+    return target.with_name(f"{target.name.removesuffix(suffix)}.partial{suffix}")
+
+
+def _barrier_columns(atoms: Atoms) -> list[str]:
+    return [name for name in (ENERGY_BARRIER, ENERGY_BARRIER_STD) if name in atoms.arrays]
+
+
+def _append_extxyz(file: TextIO, atoms: Atoms, _number: int) -> None:
+    origin = np.ravel(atoms.get_celldisp())
+    if origin.any():
+        calculator = atoms.calc
+        atoms = atoms.copy()
+        atoms.calc = calculator
+        atoms.info[_ORIGIN] = origin
+    ase.io.write(file, atoms, format="extxyz")
+
+
+def _append_dump(file: TextIO, atoms: Atoms, number: int) -> None:
+    lammps_files.write_dump(file, atoms, _barrier_columns(atoms), timestep=number)
+
+
+def _append_csv(file: TextIO, atoms: Atoms, number: int) -> None:
+    columns = _barrier_columns(atoms)
+    if number == 0:
+        file.write(",".join(("structure", "index", "element", "x", "y", "z", *columns)) + "\n")
+    values = [np.asarray(atoms.arrays[name], dtype=np.float64) for name in columns]
+    symbols = atoms.get_chemical_symbols()
+    for index, row in enumerate(zip(symbols, atoms.positions, *values, strict=True)):
+        symbol, (x, y, z), *numbers = row
+        extra = "".join(f",{value:.8g}" for value in numbers)
+        file.write(f"{number},{index},{symbol},{x:.10g},{y:.10g},{z:.10g}{extra}\n")
+
+
+_AppendFrame = Callable[[TextIO, Atoms, int], None]
+"""Appends structure number n, counted from 0, to an open text file."""
+
+_FRAME_WRITERS: dict[str, _AppendFrame] = {
+    "extxyz": _append_extxyz,
+    "lammps-dump": _append_dump,
+    "csv": _append_csv,
+}
+
+OUTPUT_FORMATS = tuple(_FRAME_WRITERS)
+"""Formats that :func:`write_structures` offers."""
