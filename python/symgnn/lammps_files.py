@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from typing import TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -43,7 +43,7 @@ def is_data(beginning: str) -> bool:
 # --- dump files -------------------------------------------------------------------------------
 
 
-def read_dump(file: TextIO, elements: Sequence[str] | None, index: int | slice) -> Iterator[Atoms]:
+def read_dump(file: IO[str], elements: Sequence[str] | None, index: int | slice) -> Iterator[Atoms]:
     """Frames of a LAMMPS text dump, one at a time, atoms sorted by id.
 
     Positions are Cartesian (Å) whichever of ``x``, ``xu``, ``xs``, ``xsu`` the dump has. Numeric
@@ -60,7 +60,9 @@ def read_dump(file: TextIO, elements: Sequence[str] | None, index: int | slice) 
     wanted = index if isinstance(index, slice) else slice(index, index + 1 or None)
     from_start = all(bound is None or bound >= 0 for bound in (wanted.start, wanted.stop))
     if from_start and (wanted.step or 1) > 0:
-        frames = itertools.islice(_frames(file), wanted.start, wanted.stop, wanted.step)
+        frames: Iterator[tuple[list[str], list[str]]] = itertools.islice(
+            _frames(file), wanted.start, wanted.stop, wanted.step
+        )
     else:
         numbers = range(sum(1 for _ in _frames(file)))[wanted]
         file.seek(0)
@@ -77,7 +79,7 @@ def read_dump(file: TextIO, elements: Sequence[str] | None, index: int | slice) 
         raise StructureError(f"the dump has no structure number {index}")
 
 
-def _frames(file: TextIO) -> Iterator[tuple[list[str], list[str]]]:
+def _frames(file: IO[str]) -> Iterator[tuple[list[str], list[str]]]:
     """Header lines and rows of each frame. A frame that was cut off has too few of them."""
     header: list[str] = []
     count = 0
@@ -266,7 +268,7 @@ def check_elements(elements: Sequence[str]) -> None:
             )
 
 
-def write_dump(file: TextIO, atoms: Atoms, columns: Sequence[str], timestep: int) -> None:
+def write_dump(file: IO[str], atoms: Atoms, columns: Sequence[str], timestep: int) -> None:
     """Append one frame in LAMMPS's text dump format, ids from the ``id`` array or 1 … N.
 
     Args:
@@ -321,7 +323,7 @@ def _box_bounds(atoms: Atoms) -> str:
 # --- data files -------------------------------------------------------------------------------
 
 
-def read_data(file: TextIO, elements: Sequence[str] | None) -> Atoms:
+def read_data(file: IO[str], elements: Sequence[str] | None) -> Atoms:
     """A LAMMPS data file, atoms sorted by id, positions as written (Å), periodic on all sides.
 
     Args:
@@ -350,7 +352,9 @@ def read_data(file: TextIO, elements: Sequence[str] | None) -> Atoms:
         )
     numbers = {kind: atomic_numbers[element] for kind, element in enumerate(elements, start=1)}
     try:
-        atoms = read_lammps_data(io.StringIO(text), Z_of_type=numbers, read_image_flags=False)
+        atoms: Atoms = read_lammps_data(
+            io.StringIO(text), Z_of_type=numbers, read_image_flags=False
+        )
     except (ValueError, KeyError, IndexError, RuntimeError, StopIteration, UnboundLocalError) as e:
         raise StructureError(f"damaged or unusual LAMMPS data file: {e or type(e).__name__}") from e
     low = {axis: float(value) for value, axis in _BOX_LOW.findall(text)}

@@ -12,12 +12,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING
 
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression, string2index
+from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
+from ase.utils import string2index
 
 from symgnn import lammps_files
 from symgnn.errors import StructureError
@@ -227,7 +228,7 @@ class StructureWriter:
         self._replace = not self._standard and (target.is_file() or not target.exists())
         self._target = target
         self._unfinished = unfinished_path(path) if self._replace else target
-        self._file: TextIO
+        self._file: IO[str]
         if self._standard:
             self._file = sys.stdout
         else:
@@ -316,7 +317,7 @@ def _barrier_columns(atoms: Atoms) -> list[str]:
     return [name for name in (ENERGY_BARRIER, ENERGY_BARRIER_STD) if name in atoms.arrays]
 
 
-def _append_extxyz(file: TextIO, atoms: Atoms, _number: int) -> None:
+def _append_extxyz(file: IO[str], atoms: Atoms, _number: int) -> None:
     origin = np.ravel(atoms.get_celldisp())
     if origin.any():
         calculator = atoms.calc
@@ -326,11 +327,11 @@ def _append_extxyz(file: TextIO, atoms: Atoms, _number: int) -> None:
     ase.io.write(file, atoms, format="extxyz")
 
 
-def _append_dump(file: TextIO, atoms: Atoms, number: int) -> None:
+def _append_dump(file: IO[str], atoms: Atoms, number: int) -> None:
     lammps_files.write_dump(file, atoms, _barrier_columns(atoms), timestep=number)
 
 
-def _append_csv(file: TextIO, atoms: Atoms, number: int) -> None:
+def _append_csv(file: IO[str], atoms: Atoms, number: int) -> None:
     columns = _barrier_columns(atoms)
     if number == 0:
         file.write(",".join(("structure", "index", "element", "x", "y", "z", *columns)) + "\n")
@@ -342,7 +343,7 @@ def _append_csv(file: TextIO, atoms: Atoms, number: int) -> None:
         file.write(f"{number},{index},{symbol},{x:.10g},{y:.10g},{z:.10g}{extra}\n")
 
 
-_AppendFrame = Callable[[TextIO, Atoms, int], None]
+_AppendFrame = Callable[[IO[str], Atoms, int], None]
 """Appends structure number n, counted from 0, to an open text file."""
 
 _FRAME_WRITERS: dict[str, _AppendFrame] = {
