@@ -1,0 +1,48 @@
+# Each target works as the first command in a fresh clone: it makes .venv, installs the pinned
+# requirements, and builds the C++ parts. Stamp files keep the next call short.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+REQUIREMENTS_STAMP := $(VENV)/.requirements
+BUILD_STAMP := $(VENV)/.build
+BUILD_INPUTS := CMakeLists.txt setup.py pyproject.toml $(shell find cmake cpp -type f)
+CPP_FILES := $(shell find cpp -name '*.cpp' -o -name '*.h' -o -name '*.cu')
+PYTHON_FILES := python tests examples cmake setup.py $(wildcard benchmarks)
+
+.PHONY: install demo test test-slow lint bench clean
+
+install: $(BUILD_STAMP)
+
+$(REQUIREMENTS_STAMP): requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(BUILD_STAMP): $(REQUIREMENTS_STAMP) $(BUILD_INPUTS)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check \
+	    --no-build-isolation --no-deps -e .
+	touch $@
+
+demo: install
+	$(BIN)/python examples/demo/demo.py
+
+test: install
+	$(BIN)/python -m pytest -q
+
+test-slow: install
+	$(BIN)/python -m pytest -q -m slow
+
+lint: install
+	$(BIN)/ruff check $(PYTHON_FILES)
+	$(BIN)/ruff format --check $(PYTHON_FILES)
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(CPP_FILES)
+
+bench: install
+	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean:
+	rm -rf build dist $(BUILD_STAMP) python/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find python/symgnn -name '*.so' -delete
+	rm -f python/symgnn/_build_info.py

@@ -1,0 +1,28 @@
+#ifndef SYMGNN_CORE_ERROR_H
+#define SYMGNN_CORE_ERROR_H
+
+#include <stdexcept>
+
+namespace symgnn {
+
+/// Something a user can put right. The message is one line and names the remedy.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// The model file cannot be used, or the device that it should run on is absent.
+class ModelError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// The atoms or their cell make no graph.
+class StructureError : public Error {
+ public:
+  using Error::Error;
+};
+
+}  // namespace symgnn
+
+#endif

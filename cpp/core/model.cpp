@@ -1,0 +1,284 @@
+#include "model.h"
+
+#include <ATen/Context.h>
+#include <c10/core/InferenceMode.h>
+#include <caffe2/serialize/inline_container.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+#include <torch/cuda.h>
+#include <torch/version.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "error.h"
+
+namespace symgnn {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr std::int64_t kFormat = 1;
+constexpr const char *kMetadataRecord = "extra/symgnn.json";
+constexpr std::array<const char *, 13> kKeys = {
+    "elements", "cutoff", "layers",     "width",    "dtype",          "self_edges",   "outputs",
+    "units",    "format", "invariance", "training", "symgnn_version", "torch_version"};
+constexpr const char *kExportHint = "; `symgnn export CHECKPOINT -o model.pt` writes a model";
+
+std::string quoted(const std::string &path) { return "'" + path + "'"; }
+
+/// libtorch appends its stack to messages; a user needs the first line.
+std::string first_line(const std::string &message) { return message.substr(0, message.find('\n')); }
+
+void check_readable(const std::string &path) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
+    throw ModelError("there is no model file " + quoted(path));
+  }
+  if (std::filesystem::is_directory(path, ignored)) {
+    throw ModelError(quoted(path) + " is a folder, not a model file");
+  }
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    throw ModelError("the model file " + quoted(path) + " cannot be read; check its permissions");
+  }
+  std::array<char, 4> magic{};
+  file.read(magic.data(), magic.size());
+  if (file.gcount() == 0) {
+    throw ModelError("the model file " + quoted(path) + " is empty; copy or export it again");
+  }
+  constexpr std::array<char, 4> zip = {'P', 'K', 3, 4};
+  if (magic != zip) {
+    throw ModelError(quoted(path) + " is not a SymGNN model (no TorchScript archive)" +
+                     kExportHint);
+  }
+}
+
+/// Text of symgnn.json, after telling apart everything else that a zip archive can be.
+std::string read_metadata(const std::string &path) {
+  check_readable(path);
+  try {
+    caffe2::serialize::PyTorchStreamReader archive(path);
+    if (!archive.hasRecord("constants.pkl")) {
+      if (archive.hasRecord("data.pkl")) {
+        throw ModelError(quoted(path) +
+                         " is a training checkpoint, not a model; make one with `symgnn export " +
+                         path + " -o model.pt`");
+      }
+      throw ModelError(quoted(path) + " is not a SymGNN model (no TorchScript archive)" +
+                       kExportHint);
+    }
+    if (!archive.hasRecord(kMetadataRecord)) {
+      throw ModelError(quoted(path) + " is TorchScript, but not a SymGNN model (no symgnn.json)" +
+                       kExportHint);
+    }
+    const auto [data, size] = archive.getRecord(kMetadataRecord);
+    return std::string(static_cast<const char *>(data.get()), size);
+  } catch (const ModelError &) {
+    throw;
+  } catch (const std::exception &) {
+    throw ModelError(quoted(path) +
+                     " is truncated or not a SymGNN model (its archive cannot be read); copy or "
+                     "export it again");
+  }
+}
+
+torch::Dtype parse_dtype(const std::string &name) {
+  if (name == "float32") {
+    return torch::kFloat32;
+  }
+  if (name == "float64") {
+    return torch::kFloat64;
+  }
+  throw std::invalid_argument("dtype is '" + name + "', not float32 or float64");
+}
+
+void check_values(const Metadata &metadata) {
+  if (metadata.elements.empty()) {
+    throw std::invalid_argument("elements is empty");
+  }
+  if (!(metadata.cutoff > 0.0) || !std::isfinite(metadata.cutoff)) {
+    throw std::invalid_argument("cutoff is not a positive length");
+  }
+  if (metadata.layers < 1) {
+    throw std::invalid_argument("layers is less than 1");
+  }
+  if (metadata.outputs.empty() || metadata.outputs.front() != "energy_barrier") {
+    throw std::invalid_argument("the first of outputs is not energy_barrier");
+  }
+}
+
+Metadata parse_metadata(const std::string &path, const std::string &text) {
+  const std::string damaged = "the metadata of " + quoted(path) + " is damaged (";
+  try {
+    const json data = json::parse(text);
+    if (!data.is_object() || !data.contains("format")) {
+      throw ModelError(damaged + "key format is missing); export the model again");
+    }
+    const auto format = data.at("format").get<std::int64_t>();
+    if (format != kFormat) {
+      throw ModelError(quoted(path) + " has model format " + std::to_string(format) +
+                       ", but this SymGNN reads format " + std::to_string(kFormat) +
+                       (format > kFormat ? "; install a newer SymGNN" : "; export it again"));
+    }
+    for (const char *key : kKeys) {
+      if (!data.contains(key)) {
+        throw ModelError(damaged + "key " + key + " is missing); export the model again");
+      }
+    }
+    Metadata metadata;
+    metadata.elements = data.at("elements").get<std::vector<std::string>>();
+    metadata.cutoff = data.at("cutoff").get<double>();
+    metadata.layers = data.at("layers").get<std::int64_t>();
+    metadata.dtype = parse_dtype(data.at("dtype").get<std::string>());
+    metadata.self_edges = data.at("self_edges").get<bool>();
+    metadata.outputs = data.at("outputs").get<std::vector<std::string>>();
+    metadata.json = text;
+    check_values(metadata);
+    return metadata;
+  } catch (const ModelError &) {
+    throw;
+  } catch (const json::parse_error &) {
+    throw ModelError(damaged + "symgnn.json is not JSON); export the model again");
+  } catch (const std::exception &problem) {
+    throw ModelError(damaged + first_line(problem.what()) + "); export the model again");
+  }
+}
+
+torch::jit::Module load_module(const std::string &path, torch::Device device) {
+  const std::string remedy = "; export it again with torch " TORCH_VERSION;
+  torch::jit::Module module;
+  try {
+    module = torch::jit::load(path, device);
+    module.eval();
+  } catch (const std::exception &problem) {
+    throw ModelError("torch " TORCH_VERSION " cannot load " + quoted(path) + " (" +
+                     first_line(problem.what()) + ")" + remedy);
+  }
+  for (const char *method : {"forward", "start", "step", "finish"}) {
+    if (!module.find_method(method)) {
+      throw ModelError(quoted(path) + " lacks the method " + method + remedy);
+    }
+  }
+  return module;
+}
+
+/// How a network runs: without autograd, without the profiling executor (whose first calls take
+/// seconds), and without TF32. The last two belong to the process and are put back.
+class ExecutionGuard {
+ public:
+  ExecutionGuard() : allow_tf32_(at::globalContext().allowTF32CuBLAS()) {
+    if (allow_tf32_) {
+      at::globalContext().setAllowTF32CuBLAS(false);
+    }
+  }
+  ~ExecutionGuard() {
+    if (allow_tf32_) {
+      at::globalContext().setAllowTF32CuBLAS(true);
+    }
+  }
+  ExecutionGuard(const ExecutionGuard &) = delete;
+  ExecutionGuard &operator=(const ExecutionGuard &) = delete;
+
+ private:
+  c10::InferenceMode inference_;
+  torch::jit::GraphOptimizerEnabledGuard optimizer_{false};
+  bool allow_tf32_;
+};
+
+c10::IValue run(torch::jit::Module &module, const char *method, std::vector<c10::IValue> inputs) {
+  const ExecutionGuard guard;
+  try {
+    return module.get_method(method)(std::move(inputs));
+  } catch (const std::exception &problem) {
+    // The interpreter loses the exception's type and keeps its text.
+    if (std::string(problem.what()).find("out of memory") != std::string::npos) {
+      throw Error("the device has too little memory for this structure; use the CPU or more ranks");
+    }
+    throw;
+  }
+}
+
+std::pair<torch::Tensor, torch::Tensor> tensor_pair(const c10::IValue &value) {
+  const auto &elements = value.toTupleRef().elements();
+  return {elements.at(0).toTensor(), elements.at(1).toTensor()};
+}
+
+}  // namespace
+
+Model::Model(const std::string &path, torch::Device device)
+    : metadata_(parse_metadata(path, read_metadata(path))),
+      device_(device),
+      module_(load_module(path, device)) {
+  try {
+    const torch::Tensor species = torch::zeros({1}, torch::kInt64).to(device_);
+    const torch::Tensor edge_vector = torch::zeros({0, 3}, metadata_.dtype).to(device_);
+    node_channels_ = start(species, edge_vector).first.size(1);
+  } catch (const std::exception &problem) {
+    throw ModelError("the network in " + quoted(path) + " does not run (" +
+                     first_line(problem.what()) + "); export the model again");
+  }
+}
+
+std::int64_t Model::species_of(const std::string &element) const {
+  const auto &elements = metadata_.elements;
+  const auto found = std::find(elements.begin(), elements.end(), element);
+  if (found == elements.end()) {
+    std::string known;
+    for (const std::string &name : elements) {
+      known += (known.empty() ? "" : ", ") + name;
+    }
+    throw ModelError("the model was not trained on element '" + element + "'; it knows " + known);
+  }
+  return found - elements.begin();
+}
+
+torch::Tensor Model::forward(const torch::Tensor &species, const torch::Tensor &edge_index,
+                             const torch::Tensor &edge_vector) {
+  return run(module_, "forward", {species, edge_index, edge_vector}).toTensor();
+}
+
+std::pair<torch::Tensor, torch::Tensor> Model::start(const torch::Tensor &species,
+                                                     const torch::Tensor &edge_vector) {
+  return tensor_pair(run(module_, "start", {species, edge_vector}));
+}
+
+std::pair<torch::Tensor, torch::Tensor> Model::step(std::int64_t layer, const torch::Tensor &node,
+                                                    const torch::Tensor &edge,
+                                                    const torch::Tensor &edge_index) {
+  return tensor_pair(run(module_, "step", {layer, node, edge, edge_index}));
+}
+
+torch::Tensor Model::finish(const torch::Tensor &node) {
+  return run(module_, "finish", {node}).toTensor();
+}
+
+torch::Device parse_device(const std::string &name, int local_rank) {
+  const auto gpus = static_cast<int>(torch::cuda::device_count());
+  if (name == "auto") {
+    return gpus > 0 ? torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(local_rank % gpus))
+                    : torch::Device(torch::kCPU);
+  }
+  if (name == "cpu") {
+    return torch::Device(torch::kCPU);
+  }
+  const std::string prefix = "cuda:";
+  const bool numbered = name.compare(0, prefix.size(), prefix) == 0 &&
+                        name.size() > prefix.size() && name.size() <= prefix.size() + 3 &&
+                        name.find_first_not_of("0123456789", prefix.size()) == std::string::npos;
+  if (name != "cuda" && !numbered) {
+    throw ModelError("unknown device '" + name + "'; give auto, cpu, cuda or cuda:N");
+  }
+  const int number = numbered ? std::stoi(name.substr(prefix.size())) : 0;
+  if (number >= gpus) {
+    throw ModelError("device " + name + " is absent: torch sees " + std::to_string(gpus) +
+                     " GPUs here; use device auto or cpu");
+  }
+  return torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(number));
+}
+
+}  // namespace symgnn

@@ -1,0 +1,293 @@
+#include "neighbor_list.h"
+
+#include <ATen/Dispatch.h>
+#include <ATen/Parallel.h>
+#include <torch/types.h>
+#include <vesin.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "error.h"
+
+namespace symgnn {
+
+namespace {
+
+using Vector = std::array<double, 3>;
+
+double dot(const Vector &a, const Vector &b) { return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]; }
+
+Vector cross(const Vector &a, const Vector &b) {
+  return {a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]};
+}
+
+Vector scaled(const Vector &a, double factor) {
+  return {a[0] * factor, a[1] * factor, a[2] * factor};
+}
+
+double norm(const Vector &a) { return std::sqrt(dot(a, a)); }
+
+bool is_finite(const Vector &a) {
+  return std::isfinite(a[0]) && std::isfinite(a[1]) && std::isfinite(a[2]);
+}
+
+void check_positions(const double *positions, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    if (!is_finite({positions[3 * i], positions[3 * i + 1], positions[3 * i + 2]})) {
+      throw StructureError("the position of atom " + std::to_string(i) +
+                           " is not a finite number (atoms are counted from 0); repair the "
+                           "structure first");
+    }
+  }
+}
+
+/// A unit vector perpendicular to the given ones (one or two of them, not parallel).
+Vector perpendicular(const Vector &a, const Vector *b) {
+  if (b != nullptr) {
+    const Vector normal = cross(a, *b);
+    return scaled(normal, 1.0 / norm(normal));
+  }
+  const bool x_is_smallest = std::abs(a[0]) <= std::abs(a[1]) && std::abs(a[0]) <= std::abs(a[2]);
+  const bool y_is_smaller = std::abs(a[1]) <= std::abs(a[2]);
+  const Vector axis = x_is_smallest  ? Vector{1, 0, 0}
+                      : y_is_smaller ? Vector{0, 1, 0}
+                                     : Vector{0, 0, 1};
+  const Vector normal = cross(a, axis);
+  return scaled(normal, 1.0 / norm(normal));
+}
+
+/// Distance spanned by the atoms along a unit vector.
+double extent(const double *positions, std::size_t n, const Vector &direction) {
+  double lowest = 0.0;
+  double highest = 0.0;
+  for (std::size_t i = 0; i < n; ++i) {
+    const double along =
+        dot({positions[3 * i], positions[3 * i + 1], positions[3 * i + 2]}, direction);
+    lowest = i == 0 ? along : std::min(lowest, along);
+    highest = i == 0 ? along : std::max(highest, along);
+  }
+  return highest - lowest;
+}
+
+void check_volume(const Cell &cell) {
+  std::vector<Vector> periodic;
+  for (int axis = 0; axis < 3; ++axis) {
+    if (!cell.periodic[axis]) {
+      continue;
+    }
+    const Vector &vector = cell.vectors[axis];
+    if (!is_finite(vector)) {
+      throw StructureError("a periodic cell vector is not finite; repair the cell first");
+    }
+    const double length = norm(vector);
+    if (!(length > 0.0)) {
+      throw StructureError(
+          "the cell has no extent along a periodic direction; set the cell, or switch the "
+          "periodicity off");
+    }
+    periodic.push_back(scaled(vector, 1.0 / length));
+  }
+  double volume = 1.0;  // of the unit vectors: zero if they lie in one plane or line
+  if (periodic.size() == 3) {
+    volume = std::abs(dot(periodic[0], cross(periodic[1], periodic[2])));
+  } else if (periodic.size() == 2) {
+    volume = norm(cross(periodic[0], periodic[1]));
+  }
+  if (!(volume > 1e-8)) {
+    throw StructureError(
+        "the periodic cell has no volume; set the cell, or switch the periodicity off");
+  }
+}
+
+/// The cell with its non-periodic vectors replaced by perpendicular ones that enclose the atoms.
+/// They mean nothing for the pairs, and files carry anything there: zeros, or a copy of another.
+Cell completed(const Cell &cell, const double *positions, std::size_t n) {
+  std::vector<Vector> basis;
+  for (int axis = 0; axis < 3; ++axis) {
+    if (cell.periodic[axis]) {
+      basis.push_back(cell.vectors[axis]);
+    }
+  }
+  Cell result = cell;
+  for (int axis = 0; axis < 3; ++axis) {
+    if (cell.periodic[axis]) {
+      continue;
+    }
+    const Vector direction = basis.empty()
+                                 ? Vector{1, 0, 0}
+                                 : perpendicular(basis[0], basis.size() > 1 ? &basis[1] : nullptr);
+    result.vectors[axis] = scaled(direction, extent(positions, n, direction) + 1.0);
+    basis.push_back(direction);
+  }
+  return result;
+}
+
+/// Refuse cells that are absurdly small for the cutoff before they eat the memory: nearly always
+/// lengths in another unit.
+void check_images(const Cell &cell, std::size_t n, double cutoff) {
+  const Vector &a = cell.vectors[0];
+  const Vector &b = cell.vectors[1];
+  const Vector &c = cell.vectors[2];
+  const double volume = std::abs(dot(a, cross(b, c)));
+  const std::array<double, 3> heights = {volume / norm(cross(b, c)), volume / norm(cross(c, a)),
+                                         volume / norm(cross(a, b))};
+  double images = static_cast<double>(n);
+  for (int axis = 0; axis < 3; ++axis) {
+    images *= cell.periodic[axis] ? 1.0 + 2.0 * cutoff / heights[axis] : 1.0;
+  }
+  if (images > 1e9) {
+    throw StructureError("the periodic cell is far too small for a cutoff of " +
+                         std::to_string(cutoff) + " Å; are its lengths in Å?");
+  }
+}
+
+/// Owns the memory of a vesin list. Reused by the thread, so that steps of a simulation allocate
+/// nothing.
+class VesinList {
+ public:
+  VesinList() = default;
+  ~VesinList() { vesin_free(&list_); }
+  VesinList(const VesinList &) = delete;
+  VesinList &operator=(const VesinList &) = delete;
+
+  /// Every pair once, in one of its two directions.
+  const VesinNeighborList &half_list(const double *positions, std::size_t n, const Cell &cell,
+                                     double cutoff, int threads) {
+    VesinOptions options{};
+    options.cutoff = cutoff;
+    options.full = false;
+    options.sorted = false;
+    options.algorithm = VesinAutoAlgorithm;
+    options.skin = 0.0;
+    options.n_threads = threads;
+    options.return_shifts = false;
+    options.return_distances = false;
+    options.return_vectors = true;
+    double box[3][3];
+    bool periodic[3];
+    for (int axis = 0; axis < 3; ++axis) {
+      std::copy(cell.vectors[axis].begin(), cell.vectors[axis].end(), box[axis]);
+      periodic[axis] = cell.periodic[axis];
+    }
+    const char *problem = nullptr;
+    const int status = vesin_neighbors(reinterpret_cast<const double (*)[3]>(positions), n, box,
+                                       periodic, {VesinCPU, 0}, options, &list_, &problem);
+    if (status != 0) {
+      throw StructureError(std::string("no neighbor list for this structure: ") +
+                           (problem != nullptr ? problem : "vesin gives no reason"));
+    }
+    return list_;
+  }
+
+ private:
+  VesinNeighborList list_;
+};
+
+struct Edge {
+  std::int64_t neighbor;
+  Vector vector;
+
+  bool operator<(const Edge &other) const {
+    return std::tie(neighbor, vector) < std::tie(other.neighbor, other.vector);
+  }
+};
+
+/// Edges grouped by center: those of center i are edges[first[i]] … edges[first[i + 1] - 1].
+struct GroupedEdges {
+  std::vector<std::size_t> first;
+  std::vector<Edge> edges;
+};
+
+/// Both directions of every pair, grouped by center and in an order that depends on the positions
+/// alone: neighbor, then vector. Sums over edges then give the same bytes in every run.
+GroupedEdges group_by_center(const VesinNeighborList &list, std::size_t centers, double cutoff,
+                             bool self_edges) {
+  const double cutoff_squared = cutoff * cutoff;
+  const auto for_each_edge = [&](auto &&visit) {
+    for (std::size_t pair = 0; pair < list.length; ++pair) {
+      const std::size_t i = list.pairs[pair][0];
+      const std::size_t j = list.pairs[pair][1];
+      const double *v = list.vectors[pair];
+      if (v[0] * v[0] + v[1] * v[1] + v[2] * v[2] >= cutoff_squared) {
+        continue;
+      }
+      if (i < centers) {
+        visit(i, j, Vector{v[0], v[1], v[2]});
+      }
+      if (j < centers) {
+        visit(j, i, Vector{-v[0], -v[1], -v[2]});
+      }
+    }
+  };
+
+  GroupedEdges grouped;
+  grouped.first.assign(centers + 1, 0);
+  for_each_edge(
+      [&](std::size_t center, std::size_t, const Vector &) { ++grouped.first[center + 1]; });
+  for (std::size_t i = 0; i < centers; ++i) {
+    grouped.first[i + 1] += grouped.first[i] + (self_edges ? 1 : 0);
+  }
+  grouped.edges.resize(grouped.first[centers]);
+
+  std::vector<std::size_t> next(grouped.first.begin(), grouped.first.end() - 1);
+  const auto append = [&](std::size_t center, std::size_t neighbor, const Vector &vector) {
+    grouped.edges[next[center]++] = {static_cast<std::int64_t>(neighbor), vector};
+  };
+  for_each_edge(append);
+  for (std::size_t i = 0; self_edges && i < centers; ++i) {
+    append(i, i, Vector{0.0, 0.0, 0.0});
+  }
+  return grouped;
+}
+
+template <typename scalar>
+void write_edges(GroupedEdges &grouped, std::size_t centers, std::int64_t *index, scalar *vector) {
+  const std::size_t total = grouped.edges.size();
+  at::parallel_for(
+      0, static_cast<std::int64_t>(centers), 256, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t center = begin; center < end; ++center) {
+          const std::size_t first = grouped.first[center];
+          const std::size_t last = grouped.first[center + 1];
+          std::sort(grouped.edges.begin() + first, grouped.edges.begin() + last);
+          for (std::size_t edge = first; edge < last; ++edge) {
+            index[edge] = center;
+            index[total + edge] = grouped.edges[edge].neighbor;
+            for (int axis = 0; axis < 3; ++axis) {
+              vector[3 * edge + axis] = static_cast<scalar>(grouped.edges[edge].vector[axis]);
+            }
+          }
+        }
+      });
+}
+
+}  // namespace
+
+Edges find_edges(const double *positions, std::size_t n, std::size_t centers, const Cell &cell,
+                 double cutoff, bool self_edges, torch::Dtype dtype, int threads) {
+  check_positions(positions, n);
+  check_volume(cell);
+  GroupedEdges grouped;
+  if (n == 0) {
+    grouped.first = {0};
+  } else {
+    const Cell enclosing = completed(cell, positions, n);
+    check_images(enclosing, n, cutoff);
+    thread_local VesinList list;
+    grouped = group_by_center(list.half_list(positions, n, enclosing, cutoff,
+                                             threads > 0 ? threads : at::get_num_threads()),
+                              centers, cutoff, self_edges);
+  }
+  const auto total = static_cast<std::int64_t>(grouped.edges.size());
+  Edges edges{torch::empty({2, total}, torch::kInt64), torch::empty({total, 3}, dtype)};
+  AT_DISPATCH_FLOATING_TYPES(dtype, "find_edges", [&] {
+    write_edges(grouped, centers, edges.index.data_ptr<std::int64_t>(),
+                edges.vector.data_ptr<scalar_t>());
+  });
+  return edges;
+}
+
+}  // namespace symgnn

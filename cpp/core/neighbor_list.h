@@ -1,0 +1,35 @@
+#ifndef SYMGNN_CORE_NEIGHBOR_LIST_H
+#define SYMGNN_CORE_NEIGHBOR_LIST_H
+
+#include <torch/types.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace symgnn {
+
+/// Cell vectors as rows, Å, and which of them repeat.
+struct Cell {
+  std::array<std::array<double, 3>, 3> vectors{};
+  std::array<bool, 3> periodic{};
+};
+
+/// Edges (i, j): i is the center that receives, j the neighbor that sends; sorted by i.
+struct Edges {
+  torch::Tensor index;   ///< int64 [2, E]; row 0 holds i, row 1 holds j
+  torch::Tensor vector;  ///< dtype [E, 3]; r_j + S·cell − r_i, Å, shorter than the cutoff
+};
+
+/// All pairs closer than `cutoff` Å, every periodic image counted, built by vesin.
+///
+/// positions: n × 3 doubles, Å, inside the cell or not. Only the first `centers` atoms are
+/// centers (pass n for all); the rest are ghosts that only send. With `self_edges` each center
+/// also gets the edge (i, i) with a zero vector.
+/// Throws Error for positions or cells that are not finite, and for a periodic cell without volume.
+Edges find_edges(const double *positions, std::size_t n, std::size_t centers, const Cell &cell,
+                 double cutoff, bool self_edges, torch::Dtype dtype, int threads);
+
+}  // namespace symgnn
+
+#endif

@@ -1,0 +1,129 @@
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <tuple>
+
+#include "core/annotator.h"
+#include "core/error.h"
+
+namespace py = pybind11;
+
+namespace {
+
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+using Integers = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
+using Booleans = py::array_t<bool, py::array::c_style | py::array::forcecast>;
+using Input = std::tuple<Doubles, Integers, Doubles, Booleans>;
+
+void check_shape(const py::array &array, const std::vector<py::ssize_t> &shape,
+                 const std::string &name) {
+  if (!std::equal(array.shape(), array.shape() + array.ndim(), shape.begin(), shape.end())) {
+    throw py::value_error(name + " has the wrong shape");
+  }
+}
+
+symgnn::Cell make_cell(const Doubles &vectors, const Booleans &periodic) {
+  check_shape(vectors, {3, 3}, "cell");
+  check_shape(periodic, {3}, "pbc");
+  symgnn::Cell cell;
+  for (py::ssize_t i = 0; i < 3; ++i) {
+    cell.periodic[i] = periodic.at(i);
+    for (py::ssize_t k = 0; k < 3; ++k) {
+      cell.vectors[i][k] = vectors.at(i, k);
+    }
+  }
+  return cell;
+}
+
+Doubles annotate_one(symgnn::Annotator &annotator, const Input &input) {
+  const auto &[positions, species, vectors, periodic] = input;
+  const py::ssize_t n = positions.ndim() == 2 ? positions.shape(0) : -1;
+  check_shape(positions, {n, 3}, "positions");
+  check_shape(species, {n}, "species");
+  const symgnn::Structure structure{positions.data(), species.data(), static_cast<std::size_t>(n),
+                                    make_cell(vectors, periodic)};
+  std::vector<double> values;
+  {
+    const py::gil_scoped_release unlocked;
+    values = annotator.annotate(structure);
+  }
+  const auto outputs = static_cast<py::ssize_t>(annotator.model().metadata().outputs.size());
+  Doubles result({n, outputs});
+  std::copy(values.begin(), values.end(), result.mutable_data());
+  return result;
+}
+
+std::vector<Doubles> annotate(symgnn::Annotator &annotator, const std::vector<Input> &inputs) {
+  std::vector<Doubles> results;
+  results.reserve(inputs.size());
+  for (const Input &input : inputs) {
+    results.push_back(annotate_one(annotator, input));
+    if (PyErr_CheckSignals() != 0) {
+      throw py::error_already_set();
+    }
+  }
+  return results;
+}
+
+std::pair<Integers, Doubles> find_edges(const Doubles &positions, const Doubles &vectors,
+                                        const Booleans &periodic, double cutoff,
+                                        std::optional<std::size_t> centers, bool self_edges,
+                                        int threads) {
+  const py::ssize_t n = positions.ndim() == 2 ? positions.shape(0) : -1;
+  check_shape(positions, {n, 3}, "positions");
+  const auto count = static_cast<std::size_t>(n);
+  const symgnn::Edges edges = symgnn::find_edges(
+      positions.data(), count, std::min(centers.value_or(count), count),
+      make_cell(vectors, periodic), cutoff, self_edges, torch::kFloat64, threads);
+  const auto total = static_cast<py::ssize_t>(edges.index.size(1));
+  Integers index({py::ssize_t{2}, total});
+  Doubles vector({total, py::ssize_t{3}});
+  std::copy_n(edges.index.data_ptr<std::int64_t>(), 2 * total, index.mutable_data());
+  std::copy_n(edges.vector.data_ptr<double>(), 3 * total, vector.mutable_data());
+  return {index, vector};
+}
+
+void translate(std::exception_ptr pointer) {
+  const auto raise = [](const char *name, const std::exception &problem) {
+    py::set_error(py::module_::import("symgnn.errors").attr(name), problem.what());
+  };
+  try {
+    if (pointer) {
+      std::rethrow_exception(pointer);
+    }
+  } catch (const symgnn::ModelError &problem) {
+    raise("ModelError", problem);
+  } catch (const symgnn::StructureError &problem) {
+    raise("StructureError", problem);
+  } catch (const symgnn::Error &problem) {
+    raise("SymGNNError", problem);
+  }
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "SymGNN's C++ core. NumPy arrays cross this border, torch tensors do not.";
+  py::register_local_exception_translator(translate);
+
+  py::class_<symgnn::Annotator>(module, "Annotator")
+      .def(py::init([](const std::string &path, const std::string &device, int threads) {
+             return std::make_unique<symgnn::Annotator>(path, device, threads);
+           }),
+           py::arg("path"), py::arg("device") = "auto", py::arg("threads") = 0)
+      .def("annotate", &annotate, py::arg("structures"),
+           "Barriers of structures (positions [N, 3], species [N], cell [3, 3], pbc [3]), Å: "
+           "a list of arrays [N, outputs], eV.")
+      .def_property_readonly(
+          "metadata_json",
+          [](const symgnn::Annotator &self) { return self.model().metadata().json; })
+      .def_property_readonly(
+          "device", [](const symgnn::Annotator &self) { return self.model().device().str(); });
+
+  module.def("find_edges", &find_edges, py::arg("positions"), py::arg("cell"), py::arg("pbc"),
+             py::arg("cutoff"), py::kw_only(), py::arg("centers") = py::none(),
+             py::arg("self_edges") = false, py::arg("threads") = 0,
+             "Edge indices [2, E], sorted by center, and edge vectors [E, 3] in Å, float64.");
+}
