@@ -1,0 +1,649 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+// torch first: LAMMPS's headers define macros such as MIN and MAX.
+#include "core/annotator.h"
+#include "core/error.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include "compute_symgnn.h"
+
+#include "atom.h"
+#include "comm.h"
+#include "domain.h"
+#include "error.h"
+#include "fix.h"
+#include "memory.h"
+#include "modify.h"
+#include "neighbor.h"
+#include "universe.h"
+#include "update.h"
+
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <filesystem>
+#include <stdexcept>
+#include <utility>
+
+using namespace LAMMPS_NS;
+
+namespace {
+
+struct UnitStyle {
+  const char *name;
+  double angstrom_per_length;
+  double energy_per_ev;
+};
+
+// CODATA 2018. `lj` is absent: its length has no size in Å.
+constexpr UnitStyle UNIT_STYLES[] = {
+    {"metal", 1.0, 1.0},                              // eV
+    {"real", 1.0, 23.060547830619},                   // kcal/mol
+    {"si", 1e10, 1.602176634e-19},                    // J
+    {"cgs", 1e8, 1.602176634e-12},                    // erg
+    {"electron", 0.529177210903, 0.036749322175655},  // Hartree
+    {"micro", 1e4, 1.602176634e-4},                   // pg µm²/µs²
+    {"nano", 10.0, 160.2176634},                      // ag nm²/ns²
+};
+
+constexpr const char *KEYWORDS[] = {"device", "std", "positions", "threads"};
+
+constexpr std::int64_t DROPPED = -1;  // a row that the graph does not need
+
+bool is_keyword(const std::string &word) {
+  return std::any_of(std::begin(KEYWORDS), std::end(KEYWORDS),
+                     [&word](const char *keyword) { return word == keyword; });
+}
+
+std::string number_of_words(int n, const char *noun) {
+  return std::to_string(n) + " " + noun + (n == 1 ? "" : "s");
+}
+
+// The folder pretrained/ beside the folder of this plugin, as the Python package lays them out.
+std::filesystem::path shipped_models() {
+  Dl_info info{};
+  if (!dladdr(reinterpret_cast<void *>(&shipped_models), &info) || !info.dli_fname) return {};
+  return std::filesystem::absolute(info.dli_fname).parent_path().parent_path() / "pretrained";
+}
+
+// A file as it is given, else a model that ships with SymGNN, by name.
+std::string find_model(const std::string &name) {
+  if (std::filesystem::exists(name)) return name;
+
+  std::vector<std::filesystem::path> folders;
+  if (const char *folder = std::getenv("SYMGNN_MODELS")) folders.emplace_back(folder);
+  folders.push_back(shipped_models());
+  std::string looked_at = "./" + name;
+  if (std::filesystem::path(name).is_absolute()) looked_at = name;
+  for (const auto &folder : folders) {
+    const auto candidate = folder / (name + ".pt");
+    if (std::filesystem::exists(candidate)) return candidate.string();
+    looked_at += ", " + candidate.string();
+  }
+  throw symgnn::Error("there is no model " + name + "; looked for " + looked_at +
+                      ": give the path of a file that symgnn export wrote");
+}
+
+// Sets torch's number of threads for as long as it lives; 0 leaves it alone.
+class TorchThreads {
+ public:
+  explicit TorchThreads(int threads) : previous_(at::get_num_threads()), changed_(threads > 0) {
+    if (changed_) at::set_num_threads(threads);
+  }
+  ~TorchThreads() {
+    if (changed_) at::set_num_threads(previous_);
+  }
+  TorchThreads(const TorchThreads &) = delete;
+  TorchThreads &operator=(const TorchThreads &) = delete;
+
+ private:
+  int previous_;
+  bool changed_;
+};
+
+// torch appends its C++ stack to what went wrong; the first line says it.
+std::string first_line(const std::string &text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+/// The graph of one rank and the state of the network on it.
+struct ComputeSymGNN::Network {
+  torch::Tensor species;  ///< int64 [rows]
+  symgnn::Edges edges;
+  torch::Tensor node;  ///< [rows, channels]
+  torch::Tensor edge;
+  bool empty() const { return species.size(0) == 0; }
+};
+
+/* ----------------------------------------------------------------------
+   Run work that talks to no other rank. If it throws on any of them, all
+   of them stop with the message of the first: a rank that carried on alone
+   would wait for the others for ever. Work must not call LAMMPS's Error.
+------------------------------------------------------------------------- */
+
+template <typename Work>
+void ComputeSymGNN::together(Work work) {
+  std::string problem;
+  int failed = comm->nprocs;
+  try {
+    work();
+  } catch (const std::exception &exception) {
+    problem = first_line(exception.what());
+    failed = comm->me;
+  } catch (...) {
+    problem = "unknown error";
+    failed = comm->me;
+  }
+
+  int first = 0;
+  MPI_Allreduce(&failed, &first, 1, MPI_INT, MPI_MIN, world);
+  if (first == comm->nprocs) return;
+  int length = static_cast<int>(problem.size());
+  MPI_Bcast(&length, 1, MPI_INT, first, world);
+  problem.resize(length);
+  MPI_Bcast(problem.data(), length, MPI_CHAR, first, world);
+  error->all(FLERR, std::string("Compute symgnn ") + id + ": " + problem);
+}
+
+/* ---------------------------------------------------------------------- */
+
+ComputeSymGNN::ComputeSymGNN(LAMMPS *lmp, int narg, char **arg) : Compute(lmp, narg, arg) {
+  peratom_flag = 1;
+  size_peratom_cols = 0;
+  dynamic_group_allow = 1;
+  parse(narg, arg);
+}
+
+ComputeSymGNN::~ComputeSymGNN() {
+  if (copymode) return;
+  memory->destroy(vector_atom);
+  memory->destroy(array_atom);
+}
+
+/* ---------------------------------------------------------------------- */
+
+void ComputeSymGNN::parse(int narg, char **arg) {
+  const int first_element = 4;
+  const int first_keyword = first_element + atom->ntypes;
+  const std::string wanted = "one element name or NULL for each of the " +
+                             number_of_words(atom->ntypes, "atom type") + " follows the model";
+
+  const auto *units = std::find_if(
+      std::begin(UNIT_STYLES), std::end(UNIT_STYLES),
+      [this](const UnitStyle &style) { return strcmp(style.name, update->unit_style) == 0; });
+  if (units == std::end(UNIT_STYLES))
+    error->all(FLERR, std::string("Compute symgnn does not work with units ") + update->unit_style +
+                          ": barriers depend on distances in Angstrom; use units metal");
+  angstrom_per_length_ = units->angstrom_per_length;
+  energy_per_ev_ = units->energy_per_ev;
+
+  if (narg < first_element) error->all(FLERR, "Compute symgnn needs a model: " + wanted);
+  int elements = 0;
+  while (first_element + elements < std::min(narg, first_keyword) &&
+         !is_keyword(arg[first_element + elements]))
+    ++elements;
+  if (elements < atom->ntypes)
+    error->all(FLERR,
+               "Compute symgnn has " + number_of_words(elements, "element name") + ": " + wanted);
+
+  std::string device = "auto";
+  int threads = 0;
+  bool std_column = false;
+  for (int i = first_keyword; i < narg; i += 2) {
+    const std::string keyword = arg[i];
+    if (!is_keyword(keyword))
+      error->all(FLERR, i,
+                 "Unknown keyword " + keyword +
+                     " of compute symgnn: it knows device, std, positions and threads, and " +
+                     wanted);
+    if (i + 1 == narg) error->all(FLERR, i, "Keyword " + keyword + " needs a value");
+    const std::string value = arg[i + 1];
+    if (keyword == "device") {
+      device = value;
+    } else if (keyword == "std") {
+      std_column = utils::logical(FLERR, value, false, lmp) == 1;
+    } else if (keyword == "positions") {
+      if (value.size() < 3 || value.compare(0, 2, "f_") != 0)
+        error->all(FLERR, i + 1,
+                   "Keyword positions needs f_ID, with the ID of a fix ave/atom, not " + value);
+      positions_fix_id_ = value.substr(2);
+    } else if (keyword == "threads") {
+      threads = utils::inumeric(FLERR, value, false, lmp);
+      if (threads < 1) error->all(FLERR, i + 1, "Keyword threads needs a positive number");
+    }
+  }
+
+  if (!positions_fix_id_.empty()) positions_fix();
+  load(arg[3], device, threads);
+  assign_species(arg + first_element);
+
+  const auto &metadata = annotator_->model().metadata();
+  outputs_ = static_cast<int>(metadata.outputs.size());
+  cutoff_ = metadata.cutoff / angstrom_per_length_;
+  comm_forward = std::max(static_cast<int>(annotator_->model().node_channels()), 3);
+  if (std_column) {
+    const auto found =
+        std::find(metadata.outputs.begin(), metadata.outputs.end(), "energy_barrier_std");
+    if (found == metadata.outputs.end())
+      error->all(FLERR, std::string("Compute symgnn std yes needs a model that predicts "
+                                    "energy_barrier_std, and ") +
+                            arg[3] + " does not: leave std out");
+    std_column_ = static_cast<int>(found - metadata.outputs.begin());
+    size_peratom_cols = 2;
+  }
+}
+
+/* ---------------------------------------------------------------------- */
+
+void ComputeSymGNN::load(const std::string &model, const std::string &device, int threads) {
+  const int number = device_number();
+  together([&] {
+    annotator_ = std::make_unique<symgnn::Annotator>(find_model(model), device, threads, number);
+  });
+}
+
+void ComputeSymGNN::assign_species(char **elements) {
+  together([&] {
+    species_of_type_.assign(atom->ntypes + 1, -1);
+    for (int type = 1; type <= atom->ntypes; ++type) {
+      const std::string element = elements[type - 1];
+      if (element != "NULL") species_of_type_[type] = annotator_->model().species_of(element);
+    }
+  });
+}
+
+/* ----------------------------------------------------------------------
+   Rank on this node, for `device auto`. The partitions of a -partition run
+   count on from one another; asking MPI across them could hang, because a
+   script may define the compute in some of them only.
+------------------------------------------------------------------------- */
+
+int ComputeSymGNN::device_number() const {
+  MPI_Comm node;
+  MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, comm->me, MPI_INFO_NULL, &node);
+  int rank = 0;
+  MPI_Comm_rank(node, &rank);
+  MPI_Comm_free(&node);
+  return universe->root_proc[universe->iworld] + rank;
+}
+
+/* ---------------------------------------------------------------------- */
+
+void ComputeSymGNN::init() {
+  if (!positions_fix_id_.empty()) positions_fix();
+  if (comm->nprocs == 1) return;
+
+  if (comm->mode != Comm::SINGLE)
+    error->all(FLERR, "Compute symgnn on several ranks needs comm_modify mode single");
+  // Ghosts must be there until the next reneighboring. Averaged positions may each lie cutoff/2
+  // away from the present ones, by which LAMMPS chooses ghosts: see set_displacements.
+  const double displacements = positions_fix_id_.empty() ? 0.0 : cutoff_;
+  comm->cutghostuser = std::max(comm->cutghostuser, cutoff_ + neighbor->skin + displacements);
+}
+
+/* ---------------------------------------------------------------------- */
+
+Fix *ComputeSymGNN::positions_fix() const {
+  const std::string name = "fix " + positions_fix_id_ + " for compute symgnn " + id;
+  Fix *fix = modify->get_fix_by_id(positions_fix_id_);
+  if (!fix)
+    error->all(FLERR, "There is no " + name + ": define the fix ave/atom before the compute");
+  if (!fix->peratom_flag || fix->size_peratom_cols != 3)
+    error->all(FLERR, "The " + name +
+                          " must give an array of 3 columns per atom: fix ave/atom over "
+                          "c_ID[1] c_ID[2] c_ID[3] of a compute property/atom xu yu zu");
+  return fix;
+}
+
+/* ---------------------------------------------------------------------- */
+
+void ComputeSymGNN::compute_peratom() {
+  invoked_peratom = update->ntimestep;
+  grow_output();
+
+  const bool averaged = !positions_fix_id_.empty();
+  if (averaged) {
+    const Fix *fix = positions_fix();
+    if (!averages_exist(fix)) {
+      warn_once(warned_no_average_,
+                "Fix " + positions_fix_id_ + " has no average yet: barriers are 0 at this step");
+      return;
+    }
+    set_displacements(fix);
+  }
+
+  atom_of_row_.clear();
+  species_.clear();
+  positions_.clear();
+  collect(0, atom->nlocal, averaged);
+  owned_rows_ = static_cast<int>(atom_of_row_.size());
+  check_finite();
+  assign_output(comm->nprocs == 1 ? whole_box() : with_ghosts());
+}
+
+/* ---------------------------------------------------------------------- */
+
+void ComputeSymGNN::grow_output() {
+  if (atom->nmax > output_size_) {
+    output_size_ = atom->nmax;
+    if (size_peratom_cols == 0) {
+      memory->destroy(vector_atom);
+      memory->create(vector_atom, output_size_, "symgnn:vector_atom");
+    } else {
+      memory->destroy(array_atom);
+      memory->create(array_atom, output_size_, size_peratom_cols, "symgnn:array_atom");
+    }
+  }
+  const std::size_t values =
+      static_cast<std::size_t>(atom->nlocal) * std::max(size_peratom_cols, 1);
+  double *first = size_peratom_cols == 0 ? vector_atom : (array_atom ? array_atom[0] : nullptr);
+  if (first) std::fill_n(first, values, 0.0);
+}
+
+/* ----------------------------------------------------------------------
+   Does the fix hold averages at this step? Before the first one it holds
+   zeros, and in between the sum of an average that is not finished.
+------------------------------------------------------------------------- */
+
+bool ComputeSymGNN::averages_exist(const Fix *fix) const {
+  if (update->ntimestep % fix->peratom_freq != 0)
+    error->all(FLERR, "Fix " + positions_fix_id_ + " has averages every " +
+                          std::to_string(fix->peratom_freq) + " steps, and compute symgnn " + id +
+                          " was asked for at step " + std::to_string(update->ntimestep) +
+                          ": dump, thermo and run lengths must be multiples of that");
+  int any = 0;
+  for (int i = 0; i < atom->nlocal && !any; ++i)
+    for (int k = 0; k < 3; ++k)
+      if (fix->array_atom[i][k] != 0.0) any = 1;
+  int anywhere = 0;
+  MPI_Allreduce(&any, &anywhere, 1, MPI_INT, MPI_MAX, world);
+  return anywhere != 0;
+}
+
+/* ----------------------------------------------------------------------
+   Averaged minus present positions of owned atoms and ghosts, in exchanged_.
+   The averages are unwrapped; their difference from the unwrapped present
+   position is what ghosts and wrapped atoms can use too.
+------------------------------------------------------------------------- */
+
+void ComputeSymGNN::set_displacements(const Fix *fix) {
+  const int nlocal = atom->nlocal;
+  const double limit = 0.5 * cutoff_;
+  exchanged_width_ = 3;
+  exchanged_.assign(3 * static_cast<std::size_t>(nlocal + atom->nghost), 0.0);
+
+  bigint far = 0;
+  for (int i = 0; i < nlocal; ++i) {
+    if (!(atom->mask[i] & fix->groupbit)) continue;
+    double present[3];
+    domain->unmap(atom->x[i], atom->image[i], present);
+    double displacement[3];
+    double square = 0.0;
+    for (int k = 0; k < 3; ++k) {
+      displacement[k] = fix->array_atom[i][k] - present[k];
+      square += displacement[k] * displacement[k];
+    }
+    if (square <= limit * limit)
+      std::copy_n(displacement, 3, &exchanged_[3 * static_cast<std::size_t>(i)]);
+    else
+      ++far;
+  }
+
+  bigint far_anywhere = 0;
+  MPI_Allreduce(&far, &far_anywhere, 1, MPI_LMP_BIGINT, MPI_SUM, world);
+  if (far_anywhere > 0)
+    warn_once(warned_far_average_,
+              std::to_string(far_anywhere) +
+                  " atoms are farther than half the model's cutoff from "
+                  "their average in fix " +
+                  positions_fix_id_ +
+                  ", and their present positions are "
+                  "used: they came or diffused during the average, or it is not over xu yu zu");
+  if (comm->nprocs > 1) comm->forward_comm(this, 3);
+}
+
+/* ----------------------------------------------------------------------
+   Rows of the graph for the atoms begin ... end - 1 whose type has an element
+------------------------------------------------------------------------- */
+
+void ComputeSymGNN::collect(int begin, int end, bool displaced) {
+  for (int i = begin; i < end; ++i) {
+    const std::int64_t species = species_of_type_[atom->type[i]];
+    if (species < 0) continue;
+    atom_of_row_.push_back(i);
+    species_.push_back(species);
+    for (int k = 0; k < 3; ++k) {
+      const double displacement = displaced ? exchanged_[3 * static_cast<std::size_t>(i) + k] : 0.0;
+      positions_.push_back((atom->x[i][k] + displacement) * angstrom_per_length_);
+    }
+  }
+}
+
+/* ----------------------------------------------------------------------
+   The core would count atoms from 0; here they have IDs
+------------------------------------------------------------------------- */
+
+void ComputeSymGNN::check_finite() {
+  together([&] {
+    for (int row = 0; row < owned_rows_; ++row)
+      for (int k = 0; k < 3; ++k)
+        if (!std::isfinite(positions_[3 * static_cast<std::size_t>(row) + k]))
+          throw symgnn::StructureError(
+              "the position of " + name_of_row(row) +
+              " is not a finite number: the simulation blew up; try a shorter timestep");
+  });
+}
+
+std::string ComputeSymGNN::name_of_row(int row) const {
+  if (!atom->tag_enable) return "an atom";
+  return "atom " + std::to_string(atom->tag[atom_of_row_[row]]);
+}
+
+/* ----------------------------------------------------------------------
+   One rank: barriers of all rows from the box and its periodic images
+------------------------------------------------------------------------- */
+
+std::vector<double> ComputeSymGNN::whole_box() {
+  if (owned_rows_ == 0) return {};
+
+  symgnn::Cell cell;
+  cell.vectors = {{{domain->xprd, 0.0, 0.0},
+                   {domain->xy, domain->yprd, 0.0},
+                   {domain->xz, domain->yz, domain->zprd}}};
+  for (auto &vector : cell.vectors)
+    for (double &component : vector) component *= angstrom_per_length_;
+  for (int k = 0; k < 3; ++k) cell.periodic[k] = domain->periodicity[k] != 0;
+  if (domain->dimension == 2) cell.periodic[2] = false;  // LAMMPS too knows no images along z
+
+  std::vector<double> barriers;
+  together([&] {
+    barriers = annotator_->annotate(
+        {positions_.data(), species_.data(), static_cast<std::size_t>(owned_rows_), cell});
+  });
+  return barriers;
+}
+
+/* ----------------------------------------------------------------------
+   Several ranks: barriers of the owned rows. Ghosts are neighbors only, so
+   that one cutoff of them suffices; what they are after each layer comes
+   from the ranks that own them. A rank without rows still communicates.
+------------------------------------------------------------------------- */
+
+std::vector<double> ComputeSymGNN::with_ghosts() {
+  check_ghosts();
+  collect(atom->nlocal, atom->nlocal + atom->nghost, !positions_fix_id_.empty());
+
+  const c10::InferenceMode inference;
+  const TorchThreads torch_threads(annotator_->threads());
+  symgnn::Model &model = annotator_->model();
+  const std::int64_t layers = model.metadata().layers;
+  Network network;
+  together([&] {
+    build(network);
+    if (network.empty()) return;
+    std::tie(network.node, network.edge) = model.start(network.species, network.edges.vector);
+  });
+  for (std::int64_t layer = 0; layer < layers; ++layer) {
+    together([&] {
+      if (network.empty()) return;
+      std::tie(network.node, network.edge) =
+          model.step(layer, network.node, network.edge, network.edges.index);
+    });
+    if (layer + 1 < layers) exchange_nodes(network);
+  }
+
+  std::vector<double> barriers;
+  together([&] {
+    if (network.empty()) return;
+    const torch::Tensor result = model.finish(network.node.narrow(0, 0, owned_rows_))
+                                     .to(torch::kCPU, torch::kFloat64)
+                                     .contiguous();
+    barriers.assign(result.data_ptr<double>(), result.data_ptr<double>() + result.numel());
+    for (std::size_t k = 0; k < barriers.size(); ++k)
+      if (!std::isfinite(barriers[k]))
+        throw symgnn::StructureError("the model gives no finite number for " +
+                                     name_of_row(static_cast<int>(k / outputs_)) +
+                                     "; is the structure like those it was trained on?");
+  });
+  return barriers;
+}
+
+/* ----------------------------------------------------------------------
+   LAMMPS forgets ghosts when a command creates or deletes atoms
+------------------------------------------------------------------------- */
+
+void ComputeSymGNN::check_ghosts() {
+  if (update->whichflag != 0 || warned_no_ghosts_) return;
+  bigint ghosts = atom->nghost;
+  bigint ghosts_anywhere = 0;
+  MPI_Allreduce(&ghosts, &ghosts_anywhere, 1, MPI_LMP_BIGINT, MPI_SUM, world);
+  if (ghosts_anywhere == 0 && atom->natoms > 1)
+    warn_once(warned_no_ghosts_,
+              "no rank has ghost atoms: if atoms were created, deleted or moved since the last "
+              "run, barriers near the borders of ranks are wrong until run 0");
+}
+
+/* ----------------------------------------------------------------------
+   The graph around owned rows. Ghosts out of their reach are dropped, so
+   that no layer works on them.
+------------------------------------------------------------------------- */
+
+void ComputeSymGNN::build(Network &network) {
+  const torch::Device device = annotator_->model().device();
+  const auto &metadata = annotator_->model().metadata();
+  const auto integers = torch::TensorOptions().dtype(torch::kInt64);
+  if (owned_rows_ == 0) {
+    network.species = torch::empty({0}, integers);
+    return;
+  }
+
+  const auto rows = static_cast<std::int64_t>(atom_of_row_.size());
+  network.edges =
+      symgnn::find_edges(positions_.data(), rows, owned_rows_, symgnn::Cell{}, metadata.cutoff,
+                         metadata.self_edges, metadata.dtype, annotator_->threads());
+  const std::int64_t edges = network.edges.index.size(1);
+  std::int64_t *neighbor = network.edges.index.data_ptr<std::int64_t>() + edges;
+
+  std::vector<std::int64_t> new_row(rows, DROPPED);
+  std::fill_n(new_row.begin(), owned_rows_, 0);
+  for (std::int64_t edge = 0; edge < edges; ++edge) new_row[neighbor[edge]] = 0;
+  std::int64_t kept = 0;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    if (new_row[row] == DROPPED) continue;
+    atom_of_row_[kept] = atom_of_row_[row];
+    species_[kept] = species_[row];
+    new_row[row] = kept++;
+  }
+  atom_of_row_.resize(kept);
+  species_.resize(kept);
+  for (std::int64_t edge = 0; edge < edges; ++edge) neighbor[edge] = new_row[neighbor[edge]];
+
+  network.species = torch::from_blob(species_.data(), {kept}, integers).to(device, false, true);
+  network.edges.index = network.edges.index.to(device);
+  network.edges.vector = network.edges.vector.to(device);
+}
+
+/* ----------------------------------------------------------------------
+   After a layer, rows of ghosts are what their owners computed
+------------------------------------------------------------------------- */
+
+void ComputeSymGNN::exchange_nodes(Network &network) {
+  exchanged_width_ = static_cast<int>(annotator_->model().node_channels());
+  const std::size_t width = exchanged_width_;
+  const auto rows = static_cast<std::int64_t>(network.empty() ? 0 : atom_of_row_.size());
+  const std::int64_t ghosts = rows - (network.empty() ? 0 : owned_rows_);
+  exchanged_.assign(width * static_cast<std::size_t>(atom->nlocal + atom->nghost), 0.0);
+
+  together([&] {
+    if (network.empty()) return;
+    const torch::Tensor owned =
+        network.node.narrow(0, 0, owned_rows_).to(torch::kCPU, torch::kFloat64).contiguous();
+    const double *values = owned.data_ptr<double>();
+    for (int row = 0; row < owned_rows_; ++row)
+      std::copy_n(values + width * row, width, &exchanged_[width * atom_of_row_[row]]);
+  });
+  comm->forward_comm(this, exchanged_width_);
+  together([&] {
+    if (ghosts == 0) return;
+    torch::Tensor received =
+        torch::empty({ghosts, exchanged_width_}, torch::TensorOptions().dtype(torch::kFloat64));
+    double *values = received.data_ptr<double>();
+    for (std::int64_t ghost = 0; ghost < ghosts; ++ghost)
+      std::copy_n(&exchanged_[width * atom_of_row_[owned_rows_ + ghost]], width,
+                  values + width * ghost);
+    network.node = torch::cat({network.node.narrow(0, 0, owned_rows_),
+                               received.to(network.node.device(), network.node.scalar_type())});
+  });
+}
+
+int ComputeSymGNN::pack_forward_comm(int n, int *list, double *buffer, int /*pbc_flag*/,
+                                     int * /*pbc*/) {
+  const std::size_t width = exchanged_width_;
+  for (int i = 0; i < n; ++i) std::copy_n(&exchanged_[width * list[i]], width, buffer + width * i);
+  return n * exchanged_width_;
+}
+
+void ComputeSymGNN::unpack_forward_comm(int n, int first, double *buffer) {
+  const std::size_t width = exchanged_width_;
+  std::copy_n(buffer, width * n, exchanged_.begin() + width * first);
+}
+
+/* ---------------------------------------------------------------------- */
+
+void ComputeSymGNN::assign_output(const std::vector<double> &barriers) {
+  for (int row = 0; row < owned_rows_; ++row) {
+    const int i = atom_of_row_[row];
+    if (!(atom->mask[i] & groupbit)) continue;
+    const double *outputs = &barriers[static_cast<std::size_t>(row) * outputs_];
+    if (std_column_ < 0) {
+      vector_atom[i] = outputs[0] * energy_per_ev_;
+    } else {
+      array_atom[i][0] = outputs[0] * energy_per_ev_;
+      array_atom[i][1] = outputs[std_column_] * energy_per_ev_;
+    }
+  }
+}
+
+/* ---------------------------------------------------------------------- */
+
+void ComputeSymGNN::warn_once(bool &warned, const std::string &message) {
+  if (!warned && comm->me == 0)
+    error->warning(FLERR, std::string("Compute symgnn ") + id + ": " + message);
+  warned = true;
+}
+
+/* ----------------------------------------------------------------------
+   Bytes of arrays that last; the network's own come and go within a call
+------------------------------------------------------------------------- */
+
+double ComputeSymGNN::memory_usage() {
+  const double output = static_cast<double>(output_size_) * std::max(size_peratom_cols, 1);
+  return sizeof(double) * (output + positions_.capacity() + exchanged_.capacity()) +
+         sizeof(std::int64_t) * species_.capacity() + sizeof(int) * atom_of_row_.capacity();
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#ifndef LMP_COMPUTE_SYMGNN_H
+#define LMP_COMPUTE_SYMGNN_H
+
+#include "compute.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace symgnn {
+class Annotator;
+}
+
+namespace LAMMPS_NS {
+
+/// Energy barrier of every atom in the group, predicted by an exported SymGNN.
+///
+/// One rank hands the whole periodic box to symgnn::Annotator. Several ranks run the same network
+/// in steps over owned atoms and ghosts, and exchange node features between its layers.
+/// User documentation: docs/compute_symgnn.md.
+class ComputeSymGNN : public Compute {
+ public:
+  ComputeSymGNN(class LAMMPS *lmp, int narg, char **arg);
+  ~ComputeSymGNN() override;
+
+  void init() override;
+  void compute_peratom() override;
+  int pack_forward_comm(int n, int *list, double *buffer, int pbc_flag, int *pbc) override;
+  void unpack_forward_comm(int n, int first, double *buffer) override;
+  double memory_usage() override;
+
+ private:
+  struct Network;
+
+  void parse(int narg, char **arg);
+  void load(const std::string &model, const std::string &device, int threads);
+  void assign_species(char **elements);
+  int device_number() const;
+
+  class Fix *positions_fix() const;
+  bool averages_exist(const class Fix *fix) const;
+  void set_displacements(const class Fix *fix);
+
+  void grow_output();
+  void collect(int begin, int end, bool displaced);
+  void check_finite();
+  std::string name_of_row(int row) const;
+  std::vector<double> whole_box();
+  std::vector<double> with_ghosts();
+  void check_ghosts();
+  void build(Network &network);
+  void exchange_nodes(Network &network);
+  void assign_output(const std::vector<double> &barriers);
+  void warn_once(bool &warned, const std::string &message);
+
+  template <typename Work>
+  void together(Work work);
+
+  std::unique_ptr<symgnn::Annotator> annotator_;
+  std::vector<std::int64_t> species_of_type_;  ///< index is the atom type; -1 for NULL
+  std::string positions_fix_id_;               ///< empty: present positions
+  int outputs_ = 0;                            ///< columns that the network returns
+  int std_column_ = -1;                        ///< column of the standard uncertainty, if asked
+  double angstrom_per_length_ = 1.0;
+  double energy_per_ev_ = 1.0;
+  double cutoff_ = 0.0;  ///< in LAMMPS units of length
+  bool warned_no_average_ = false;
+  bool warned_far_average_ = false;
+  bool warned_no_ghosts_ = false;
+
+  // The graph's rows: atoms that take part, owned ones first.
+  std::vector<int> atom_of_row_;
+  std::vector<std::int64_t> species_;
+  std::vector<double> positions_;  ///< rows × 3, Å
+  int owned_rows_ = 0;
+
+  // Per-atom numbers that travel from owners to ghosts: displacements, then node features.
+  std::vector<double> exchanged_;  ///< (nlocal + nghost) × exchanged_width_
+  int exchanged_width_ = 0;
+
+  int output_size_ = 0;  ///< atoms that vector_atom or array_atom has room for
+};
+
+}  // namespace LAMMPS_NS
+
+#endif
