@@ -24,3 +24,7 @@ class ConfigError(SymGNNError):
 
 class DatasetError(SymGNNError):
     """A data set lacks labels, or does not hold what its name promises."""
+
+
+class Interrupted(SymGNNError):  # noqa: N818  Ctrl-C is no error
+    """Ctrl-C during long work. The message says what was kept of it."""

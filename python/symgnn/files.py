@@ -57,3 +57,15 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         with suppress(OSError):
             unfinished.unlink()
         raise
+
+
+def make_folder(path: str | Path) -> Path:
+    """Create a folder and its parents unless it exists.
+
+    Raises:
+        SymGNNError: it cannot be created.
+    """
+    folder = Path(path)
+    with cannot_write(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
