@@ -22,7 +22,7 @@ from ase.utils import string2index
 
 from symgnn import lammps_files
 from symgnn.errors import StructureError
-from symgnn.files import cannot_write, unfinished_path
+from symgnn.files import cannot_write, unfinished_path, uninterrupted
 from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
 
 if TYPE_CHECKING:
@@ -237,13 +237,14 @@ class StructureWriter:
 
     def write(self, atoms: Atoms) -> None:
         """Append one structure."""
-        if self._standard:
-            self._append(self._file, atoms, self.count)
-            self._file.flush()
-        else:
-            with cannot_write(self.path):
+        with uninterrupted():
+            if self._standard:
                 self._append(self._file, atoms, self.count)
-        self.count += 1
+                self._file.flush()
+            else:
+                with cannot_write(self.path):
+                    self._append(self._file, atoms, self.count)
+            self.count += 1
 
     def __enter__(self) -> StructureWriter:
         return self

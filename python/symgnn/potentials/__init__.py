@@ -12,9 +12,9 @@ from symgnn.files import written_whole
 
 CUZR_2009: Final = "CuZr_2009.eam.fs"
 """Cu–Zr, ``pair_style eam/fs``, elements Cu Zr: Mendelev, Kramer, Ott, Sordelet, Yagodin, Popel,
-Philosophical Magazine 89, 967 (2009). CDDL-1.0; see ``potentials/README.md``."""
+Philosophical Magazine 89, 967 (2009). CDDL-1.0; see ``README.md`` in this folder."""
 
-_FOLDER = Path(__file__).with_name("potentials")
+_FOLDER = Path(__file__).parent
 _SHA256 = "7871ba1196a490973d8eb941aefba250a3b9db5b772628157fd937a9a5f9ba39"
 
 

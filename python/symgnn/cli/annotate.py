@@ -1,0 +1,219 @@
+"""``symgnn annotate``: structures in, the same structures with energy barriers out."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from symgnn.cli.options import (
+    DeviceOption,
+    ElementsOption,
+    ModelOption,
+    ThreadsOption,
+    element_names,
+)
+from symgnn.errors import Interrupted, StructureError, SymGNNError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.progress import Progress
+    from symgnn.annotator import Annotator
+
+    from symgnn.structures import StructureWriter
+
+_SUFFIX_OF_FORMAT = {"extxyz": ".xyz", "lammps-dump": ".dump", "csv": ".csv"}
+_QUIET_SECONDS = 1.0  # before a progress bar appears
+
+
+def annotate(
+    structures: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files that ASE reads, LAMMPS data files and text dumps; - is standard input.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A file (.xyz, .dump, .lammpstrj, .csv; also .gz), a folder, or - for standard"
+            " output. Without it, glass.data gives glass.barriers.xyz beside it.",
+        ),
+    ] = None,
+    output_format: Annotated[
+        str | None,
+        typer.Option("--format", help="extxyz, lammps-dump or csv, where the name does not say."),
+    ] = None,
+    suffix: Annotated[
+        str | None,
+        typer.Option("--suffix", help="Ending of outputs beside their inputs: .barriers.csv"),
+    ] = None,
+    model: ModelOption = "cuzr",
+    elements: ElementsOption = None,
+    index: Annotated[
+        str, typer.Option("--index", help="Which structures of a trajectory: 0, -1, ::10.")
+    ] = ":",
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Add the energy barrier of every atom (eV) to structures, in any format.
+
+    Barriers belong to energy minima: annotate minimized structures or time averages, not
+    instantaneous snapshots of a hot glass.
+
+    Example: symgnn annotate glass.data --elements Cu Zr -o glass.xyz
+    """
+    from symgnn.annotator import Annotator
+
+    if output is not None and suffix is not None:
+        raise SymGNNError("--output and --suffix exclude each other: give one of them")
+    targets = _targets(structures, output, suffix, output_format)
+    annotator = Annotator(model, device=device, threads=threads)
+    with _progress() as progress:
+        for source, target in zip(structures, targets, strict=True):
+            _annotate_file(
+                annotator, source, target, output_format, element_names(elements), index, progress
+            )
+
+
+def _annotate_file(
+    annotator: Annotator,
+    source: str,
+    target: str,
+    output_format: str | None,
+    elements: list[str] | None,
+    index: str,
+    progress: _LateProgress,
+) -> None:
+
+    from symgnn.keys import ENERGY_BARRIER
+    from symgnn.structures import STANDARD_STREAM, StructureWriter, iterate_structures
+
+    barriers: list[NDArray[np.float64]] = []
+    writer = StructureWriter(target, output_format)
+    try:
+        with writer:
+            for atoms in iterate_structures(source, elements=elements, index=index):
+                try:
+                    annotator.annotate(atoms)
+                except SymGNNError as error:
+                    raise StructureError(f"{source}, structure {len(barriers)}: {error}") from error
+                writer.write(atoms)
+                barriers.append(atoms.arrays[ENERGY_BARRIER])
+                progress.advance(source, len(barriers))
+            if not barriers:
+                raise StructureError(f"{source}: --index {index} selects no structures")
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted {_kept(writer)}") from None
+    except SymGNNError as error:
+        if writer.partial is not None:
+            raise type(error)(f"{error} ({_kept(writer)})") from error
+        raise
+    name = "standard output" if target == STANDARD_STREAM else target
+    progress.say(f"{source} → {name}: {_summary(barriers)}")
+
+
+def _kept(writer: StructureWriter) -> str:
+    """What is left of an unfinished output."""
+    structures = "1 structure" if writer.count == 1 else f"{writer.count} structures"
+    return f"after {structures}" + (f", kept in {writer.partial}" if writer.partial else "")
+
+
+def _summary(barriers: list[NDArray[np.float64]]) -> str:
+    import numpy as np
+
+    values = np.concatenate(barriers)
+    count = f"{len(barriers)} structures, " if len(barriers) > 1 else ""
+    return (
+        f"{count}{len(values)} atoms, energy barrier {values.mean():.3f} ± {values.std():.3f} eV"
+        " (positions as in the file)"
+    )
+
+
+def _targets(
+    sources: list[str], output: str | None, suffix: str | None, output_format: str | None
+) -> list[str]:
+    """The output of each input."""
+    from symgnn.files import make_folder
+    from symgnn.structures import STANDARD_STREAM
+
+    if output is not None:
+        folder = output.endswith("/") or Path(output).is_dir()
+        if not folder and len(sources) == 1:
+            return [output]
+        if not folder and (output == STANDARD_STREAM or Path(output).suffix):
+            raise SymGNNError(
+                f"{len(sources)} inputs cannot go into the one output {output}:"
+                " give a folder with -o, or --suffix for outputs beside the inputs"
+            )
+        make_folder(output)
+        ending = _SUFFIX_OF_FORMAT.get(output_format or "extxyz", ".xyz")
+        targets = [str(Path(output) / f"{_stem(source)}{ending}") for source in sources]
+    elif sources == [STANDARD_STREAM]:
+        return [STANDARD_STREAM]
+    else:
+        ending = suffix or f".barriers{_SUFFIX_OF_FORMAT.get(output_format or 'extxyz', '.xyz')}"
+        targets = [str(Path(source).with_name(_stem(source) + ending)) for source in sources]
+    if len(set(targets)) < len(targets):
+        raise SymGNNError(
+            "two inputs of the same name would go into one output: annotate them separately"
+        )
+    return targets
+
+
+def _stem(source: str) -> str:
+    """``run/glass.dump.gz`` → ``glass``; standard input is called ``structure``."""
+    name = Path(source).name
+    for compression in (".gz", ".bz2", ".xz"):
+        name = name.removesuffix(compression)
+    return "structure" if source == "-" else Path(name).stem
+
+
+class _LateProgress:
+    """A progress line on the terminal, once the work has lasted longer than a second."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._started = time.monotonic()
+        self._task = bar.add_task("", total=None)
+
+    def advance(self, source: str, count: int) -> None:
+        late = time.monotonic() - self._started > _QUIET_SECONDS
+        if late and not self._bar.live.is_started and sys.stderr.isatty():
+            self._bar.start()
+        self._bar.update(self._task, description=source, completed=count)
+
+    def say(self, line: str) -> None:
+        """Print one line above the progress bar."""
+        if self._bar.live.is_started:
+            self._bar.stop()
+        print(line, file=sys.stderr)
+        self._started = time.monotonic()
+
+
+@contextmanager
+def _progress() -> Iterator[_LateProgress]:
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TextColumn("{task.completed} structures"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    try:
+        yield _LateProgress(bar)
+    finally:
+        bar.stop()

@@ -1,0 +1,47 @@
+"""The Cu64Zr36 glass that ships with SymGNN, and a LAMMPS run that is ready to start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from symgnn.files import make_folder, written_whole
+from symgnn.potentials import write_potential
+from symgnn.structures import read_structures
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+_FOLDER = Path(__file__).parent
+
+GLASS: Final = "Cu64Zr36.data"
+"""3,000 atoms at an energy minimum, quenched from 2000 K at 1e13 K/s with the 2009 potential.
+
+``examples/sample_glass`` says how it was made and what was measured on it.
+"""
+
+INPUT: Final = "in.barriers"
+"""A LAMMPS input that prints the barriers of the sample glass at 300 K."""
+
+
+def sample_glass() -> Atoms:
+    """The sample glass: 3,000 atoms, periodic, Å."""
+    return read_structures(_FOLDER / GLASS)[0]
+
+
+def write_sample(folder: str | Path) -> list[Path]:
+    """Write the sample glass, its potential and the LAMMPS input into a folder.
+
+    Returns:
+        The paths of the three files; ``lmp -in in.barriers`` in the folder runs them.
+
+    Raises:
+        SymGNNError: the folder cannot be created or written to.
+    """
+    target = make_folder(folder)
+    paths = []
+    for name in (INPUT, GLASS):
+        with written_whole(target / name) as unfinished:
+            unfinished.write_bytes((_FOLDER / name).read_bytes())
+        paths.append(target / name)
+    return [*paths, write_potential(target)]
