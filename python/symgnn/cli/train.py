@@ -1,0 +1,118 @@
+"""``symgnn train``: from labeled structures to a checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from symgnn.errors import Interrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from symgnn.training.loop import Epoch
+
+
+def train(
+    config: Annotated[Path | None, typer.Argument(help="YAML configuration.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Dotted keys, such as model.width=16."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="Print a complete configuration and stop.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in the output folder, if any.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Same as seed=N.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="Same as device=NAME.")] = None,
+) -> None:
+    """Train a network on structures with labels.
+
+    The output folder receives best.ckpt (highest validation Pearson), last.ckpt (for --resume),
+    metrics.csv and the resolved config.yaml. A run that was killed continues with --resume.
+
+    Examples:
+
+      symgnn train --preset paper > config.yaml
+
+      symgnn train config.yaml optimizer.learning_rate=1e-3 output=run1
+
+      symgnn train config.yaml --resume
+    """
+    from symgnn.training.config import dump_config, load_config
+    from symgnn.training.config import preset as named_preset
+
+    if preset is not None:
+        typer.echo(dump_config(named_preset(preset)), nl=False)
+        return
+    if config is None:
+        raise typer.BadParameter("name a configuration; --preset paper prints one to start from")
+    changes = list(overrides or [])
+    changes += [] if seed is None else [f"seed={seed}"]
+    changes += [] if device is None else [f"device={device}"]
+    settings = load_config(config, changes)
+
+    from symgnn.training.loop import train as run
+
+    folder = config.parent / settings.output
+    try:
+        with _progress(settings.epochs) as report:
+            result = run(settings, base=config.parent, resume=resume, report=report)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted; every finished epoch is in {folder}: go on with --resume"
+        ) from None
+    stop = ", stopped early" if result.stopped_early else ""
+    typer.echo(
+        f"{result.best}: validation Pearson {result.best_pearson:.4f} "
+        f"at epoch {result.best_epoch} of {result.epochs}{stop}"
+    )
+    typer.echo(f"next: symgnn export {result.best} -o model.pt")
+
+
+class _progress:  # noqa: N801 - reads like the context manager that it is
+    """A progress bar on a terminal; one line per epoch elsewhere. Gives the report function."""
+
+    def __init__(self, epochs: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self.epochs = epochs
+        self.bar = Progress(
+            TextColumn("epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self.task = self.bar.add_task("reading structures", total=epochs)
+
+    def __enter__(self) -> Callable[[Epoch], None]:
+        self.bar.start()
+        return self._report
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def _report(self, epoch: Epoch) -> None:
+        text = (
+            f"loss {epoch.loss:.4f}  validation Pearson {epoch.validation.pearson:.4f} "
+            f"(best {epoch.best_pearson:.4f}, epoch {epoch.best_epoch})"
+        )
+        if self.bar.disable:
+            print(f"epoch {epoch.number}/{self.epochs}  {text}", file=sys.stderr, flush=True)
+        else:
+            self.bar.update(self.task, completed=epoch.number, description=text)

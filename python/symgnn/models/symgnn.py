@@ -1,0 +1,173 @@
+"""SymGNN: symmetrized graph attention network (Li et al., ICML 2024, arXiv 2401.08627)."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from .attention import EdgeAttention, Normalization, make_normalization
+from .symmetrization import Distribution, Symmetrization
+
+
+class SymmetrizationConfig(BaseModel):
+    """What the network averages over, and where."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    level: Literal["edge", "output"] = "edge"
+    """``edge``: average the edge embedding. ``output``: average the prediction of the whole
+    network over transformed copies of the graph (2K times the work, keeps angles)."""
+    distribution: Distribution = "von_mises"
+    samples: int = Field(2, ge=1)
+    """K rotations and K non-rotations per training step."""
+    evaluation_samples: int = Field(2, ge=1)
+    """K in validation and in the exported model."""
+
+
+class SymGNNConfig(BaseModel):
+    """Architecture. The defaults are the paper's."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    architecture: Literal["symgnn"] = "symgnn"
+    cutoff: float = Field(5.0, gt=0.0)
+    """Å."""
+    self_edges: bool = False
+    """Edges (i, i) with a zero vector, as in the paper's code."""
+    width: int = Field(32, ge=1)
+    heads: list[int] = Field([8, 4, 2, 1], min_length=1)
+    """One entry per layer."""
+    skip: bool = True
+    normalization: Normalization = "batch"
+    dropout: float = Field(0.25, ge=0.0, lt=1.0)
+    edge_input: Literal["vector", "length"] = "vector"
+    """``length`` gives a network on interatomic distances, invariant by construction."""
+    radial_basis: int = Field(0, ge=0)
+    """Number of Gaussians between 0 and the cutoff that expand a length; 0: the bare length."""
+    decoder_layers: int = Field(4, ge=0)
+    symmetrization: SymmetrizationConfig = SymmetrizationConfig()
+
+    @model_validator(mode="after")
+    def _lengths_need_no_symmetrization(self) -> Self:
+        if self.edge_input == "length" and self.symmetrization.distribution != "none":
+            raise ValueError(
+                "edge_input: length is invariant already; set symmetrization.distribution: none"
+            )
+        if self.radial_basis and self.edge_input != "length":
+            raise ValueError("radial_basis expands lengths; set edge_input: length")
+        if any(heads < 1 for heads in self.heads):
+            raise ValueError("heads: every layer needs at least one head")
+        return self
+
+
+def expand_length(length: Tensor, cutoff: float, count: int) -> Tensor:
+    """Lengths [E, 1] on ``count`` evenly spaced Gaussians up to the cutoff, [E, count].
+
+    Neighboring Gaussians cross at e^(−1/8) of their height. ``count`` 0 returns the lengths.
+    """
+    if count == 0:
+        return length
+    spacing = cutoff / count
+    centers = spacing * torch.arange(1, count + 1, dtype=length.dtype, device=length.device)
+    return torch.exp(-0.5 * ((length - centers) / spacing).square())
+
+
+class SymGNN(nn.Module):
+    """Graph in, mean activation energy of each atom out.
+
+    Args:
+        config: the architecture.
+        elements: number of chemical elements.
+    """
+
+    label_mean: Tensor
+    label_std: Tensor
+
+    def __init__(self, config: SymGNNConfig, elements: int) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+
+        def block(inputs: int, activation: nn.Module) -> list[nn.Module]:
+            return [
+                nn.Linear(inputs, width),
+                make_normalization(config.normalization, width),
+                activation,
+            ]
+
+        self.node_encoder = nn.Sequential(
+            nn.Embedding(elements, width),
+            make_normalization(config.normalization, width),
+            nn.ReLU(),
+            *block(width, nn.ReLU()),
+        )
+        edge_channels = 3 if config.edge_input == "vector" else max(1, config.radial_basis)
+        self.edge_encoder = nn.Sequential(
+            *block(edge_channels, nn.ReLU()), *block(width, nn.ReLU())
+        )
+        symmetrization = config.symmetrization
+        self.symmetrization = Symmetrization(
+            symmetrization.distribution, symmetrization.samples, symmetrization.evaluation_samples
+        )
+        last = len(config.heads) - 1
+        self.layers = nn.ModuleList(
+            EdgeAttention(
+                width,
+                heads,
+                normalization=config.normalization,
+                skip=config.skip,
+                updates_edges=number != last,
+            )
+            for number, heads in enumerate(config.heads)
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        decoder = [part for _ in range(config.decoder_layers) for part in block(width, nn.PReLU())]
+        self.node_decoder = nn.Sequential(*decoder, nn.Linear(width, 1))
+        self.register_buffer("label_mean", torch.zeros(()))
+        self.register_buffer("label_std", torch.ones(()))
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
+        """Mean activation energy, eV.
+
+        Args:
+            species: [N] int64, index into the model's elements.
+            edge_index: [2, E] int64, centers and neighbors.
+            edge_vector: [E, 3], Å, in the network's dtype.
+
+        Returns:
+            [N, 1] eV.
+        """
+        transformations = self.symmetrization().to(edge_vector.dtype)
+        node = self.node_encoder(species)
+        if self.config.symmetrization.level == "edge":
+            edge = torch.stack(
+                [self.embed_edges(edge_vector @ matrix.T) for matrix in transformations]
+            ).mean(0)
+            standardized = self.pass_messages(node, edge, edge_index)
+        else:
+            standardized = torch.stack(
+                [
+                    self.pass_messages(node, self.embed_edges(edge_vector @ matrix.T), edge_index)
+                    for matrix in transformations
+                ]
+            ).mean(0)
+        return standardized * self.label_std + self.label_mean
+
+    def embed_edges(self, edge_vector: Tensor) -> Tensor:
+        """[E, 3] → [E, D]: an embedding of the vectors, or of their lengths."""
+        if self.config.edge_input == "length":
+            length = edge_vector.norm(dim=1, keepdim=True)
+            edge_vector = expand_length(length, self.config.cutoff, self.config.radial_basis)
+        embedding: Tensor = self.edge_encoder(edge_vector)
+        return embedding
+
+    def pass_messages(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> Tensor:
+        """Attention layers and decoder: node [N, D], edge [E, D] → [N, 1], standardized."""
+        for layer in self.layers:
+            node, edge = layer(node, edge, edge_index)
+            node, edge = self.dropout(node), self.dropout(edge)
+        standardized: Tensor = self.node_decoder(node)
+        return standardized

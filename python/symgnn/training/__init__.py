@@ -1,0 +1,1 @@
+"""From labeled structures to a checkpoint."""

@@ -1,0 +1,63 @@
+"""Checkpoints: written whole or not at all, read without running foreign code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import ModelError
+from ..files import written_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = 1
+_KIND = "symgnn-checkpoint"
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values so that ``path`` is always a whole checkpoint.
+
+    The new file replaces the old in one step after it has reached the disk: a process killed at
+    any moment leaves the one or the other.
+    """
+    with written_whole(path) as unfinished, unfinished.open("wb") as file:
+        torch.save({"kind": _KIND, "format": FORMAT, **content}, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        ModelError: the file is missing, damaged, no checkpoint of ours or of a newer format.
+    """
+    if not path.is_file():
+        raise ModelError(f"no checkpoint {path}; `symgnn train` writes best.ckpt and last.ckpt")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError) as error:
+        hint = _describe_foreign(path)
+        raise ModelError(f"{path} is not a SymGNN checkpoint ({hint})") from error
+    if not isinstance(content, dict) or content.get("kind") != _KIND:
+        raise ModelError(f"{path} is not a SymGNN checkpoint (written by another program)")
+    if content["format"] != FORMAT:
+        raise ModelError(
+            f"{path} has checkpoint format {content['format']}, this SymGNN reads {FORMAT}; "
+            "install the version that wrote it"
+        )
+    return content
+
+
+def _describe_foreign(path: Path) -> str:
+    try:
+        reader = torch._C.PyTorchFileReader(str(path))
+    except RuntimeError:
+        return "truncated, or another kind of file"
+    if "constants.pkl" in reader.get_all_records():
+        return "this is an exported model, which is ready to use; a checkpoint is called *.ckpt"
+    return "it holds more than tensors and plain values"

@@ -1,0 +1,119 @@
+"""Labeled structures as graphs in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import DatasetError
+from ..graph import Graph, build_graph
+from ..structures import read_structures
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import ase
+
+
+@dataclass(frozen=True)
+class LabeledGraph:
+    """A graph with the label [N] of its atoms, eV; NaN where there is none."""
+
+    graph: Graph
+    label: Tensor
+    name: str
+
+
+@dataclass(frozen=True)
+class LabeledFile:
+    """The structures of one file, and the file's checksum for the record."""
+
+    path: Path
+    structures: list[ase.Atoms]
+    sha256: str
+
+
+def read_labeled(path: Path, label: str, *, elements: Sequence[str] | None = None) -> LabeledFile:
+    """Read structures that carry the per-atom array ``label``.
+
+    Args:
+        path: anything `symgnn annotate` reads.
+        label: name of the per-atom column.
+        elements: LAMMPS type → element map, for formats that need one.
+
+    Raises:
+        DatasetError: the column is missing or no atom has a label.
+        StructureError: the file cannot be read.
+    """
+    structures = read_structures(path, elements=elements)
+    for number, atoms in enumerate(structures):
+        where = f"{path}" if len(structures) == 1 else f"{path}, structure {number}"
+        if label not in atoms.arrays:
+            numeric = sorted(
+                name
+                for name, values in atoms.arrays.items()
+                if values.ndim == 1 and values.dtype.kind == "f"
+            )
+            there = ", ".join(numeric) or "none"
+            raise DatasetError(
+                f"{where} has no per-atom column {label!r} (columns there: {there}); "
+                "name yours with data.label=COLUMN"
+            )
+        values = atoms.arrays[label]
+        if values.shape != (len(atoms),) or values.dtype.kind not in "fi":
+            raise DatasetError(f"{where}: column {label!r} is not one number per atom")
+        if np.isinf(values.astype(float)).any():
+            raise DatasetError(f"{where}: column {label!r} holds infinite values")
+    if not any((~np.isnan(atoms.arrays[label].astype(float))).any() for atoms in structures):
+        raise DatasetError(f"{path}: every value of column {label!r} is NaN, nothing is labeled")
+    return LabeledFile(path, structures, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def build_labeled_graphs(
+    files: Sequence[LabeledFile],
+    label: str,
+    *,
+    cutoff: float,
+    elements: Sequence[str],
+    self_edges: bool,
+    device: torch.device,
+) -> list[LabeledGraph]:
+    """One graph per structure, on ``device``, float32."""
+    return [
+        LabeledGraph(
+            build_graph(atoms, cutoff, elements, self_edges=self_edges).to(device),
+            torch.as_tensor(atoms.arrays[label], dtype=torch.float32, device=device),
+            file.path.name if len(file.structures) == 1 else f"{file.path.name}:{number}",
+        )
+        for file in files
+        for number, atoms in enumerate(file.structures)
+    ]
+
+
+def merge(graphs: Sequence[LabeledGraph]) -> LabeledGraph:
+    """One graph with several unconnected parts, so that a step can see several structures."""
+    if len(graphs) == 1:
+        return graphs[0]
+    atoms = [len(item.graph.species) for item in graphs]
+    offsets = np.cumsum([0, *atoms[:-1]])
+    return LabeledGraph(
+        Graph(
+            torch.cat([item.graph.species for item in graphs]),
+            torch.cat(
+                [
+                    item.graph.edge_index + int(offset)
+                    for item, offset in zip(graphs, offsets, strict=True)
+                ],
+                dim=1,
+            ),
+            torch.cat([item.graph.edge_vector for item in graphs]),
+        ),
+        torch.cat([item.label for item in graphs]),
+        "+".join(item.name for item in graphs),
+    )

@@ -1,0 +1,423 @@
+"""The training loop: one for every model."""
+
+from __future__ import annotations
+
+import csv
+import ctypes
+import math
+import sys
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from ..errors import ConfigError, DatasetError
+from ..files import written_whole
+from ..models import build_model
+from .checkpoint import load_checkpoint, save_checkpoint
+from .config import OptimizerConfig, TrainingConfig, dump_config
+from .dataset import LabeledFile, LabeledGraph, build_labeled_graphs, merge, read_labeled
+from .metrics import Metrics, compute_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+BEST, LAST, METRICS, CONFIG = "best.ckpt", "last.ckpt", "metrics.csv", "config.yaml"
+COLUMNS = [
+    "epoch",
+    "loss",
+    "learning_rate",
+    "seconds",
+    *(f"validation_{name}" for name in ("pearson", "spearman", "mae", "rmse")),
+]
+# What may change between the first run and its continuation.
+_MAY_CHANGE = ("epochs", "patience", "output", "device", "threads")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch achieved, for the progress bar and the table."""
+
+    number: int
+    loss: float
+    learning_rate: float
+    seconds: float
+    validation: Metrics
+    best_pearson: float
+    best_epoch: int
+
+    def row(self) -> list[float]:
+        """Values of COLUMNS."""
+        metrics = self.validation
+        return [
+            self.number,
+            self.loss,
+            self.learning_rate,
+            self.seconds,
+            metrics.pearson,
+            metrics.spearman,
+            metrics.mae,
+            metrics.rmse,
+        ]
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a run ended."""
+
+    best: Path
+    best_epoch: int
+    best_pearson: float
+    epochs: int
+    stopped_early: bool
+
+
+def train(
+    config: TrainingConfig,
+    *,
+    base: Path,
+    resume: bool = False,
+    report: Callable[[Epoch], None] | None = None,
+) -> Result:
+    """Train until the last epoch or until validation stops improving.
+
+    Every epoch ends with ``last.ckpt``, from which ``resume`` continues with the same numbers
+    that an uninterrupted run would have given on the same machine; ``best.ckpt`` is the epoch
+    with the highest validation Pearson correlation.
+
+    Args:
+        config: the run.
+        base: folder that relative paths in the configuration start from.
+        resume: continue the run in the output folder instead of refusing to overwrite it.
+        report: called after each epoch.
+
+    Raises:
+        ConfigError: no data files, or an output folder that does not fit ``resume``.
+        DatasetError: a file without usable labels.
+        SymGNNError: the output folder cannot be written.
+    """
+    return Run(config, base=base, resume=resume).train(report)
+
+
+class Run:
+    """A training run: the state that a checkpoint holds, and the steps that change it."""
+
+    def __init__(self, config: TrainingConfig, *, base: Path, resume: bool = False) -> None:
+        self.config = config
+        self.output = base / config.output
+        previous = self._previous(resume)
+        train_files, validation_files = (
+            [read_labeled(base / name, config.data.label) for name in names]
+            for names in (config.data.train, config.data.validation)
+        )
+        if not train_files or not validation_files:
+            raise ConfigError("data.train and data.validation each need at least one file")
+        self.elements = config.data.elements or _elements_of(train_files)
+        self.device = choose_device(config.device)
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        _keep_freed_memory()
+
+        def graphs(files: list[LabeledFile]) -> list[LabeledGraph]:
+            return build_labeled_graphs(
+                files,
+                config.data.label,
+                cutoff=config.model.cutoff,
+                elements=self.elements,
+                self_edges=config.model.self_edges,
+                device=self.device,
+            )
+
+        self.train_graphs, self.validation_graphs = graphs(train_files), graphs(validation_files)
+        self.checksums = {
+            part: {file.path.name: file.sha256 for file in files}
+            for part, files in (("train", train_files), ("validation", validation_files))
+        }
+        self._check_labels()
+
+        torch.manual_seed(config.seed)
+        self.model: nn.Module = build_model(config.model, len(self.elements)).to(self.device)
+        self._scale_labels()
+        self.averaged = (
+            AveragedModel(
+                self.model,
+                avg_fn=exponential_average(config.weight_averaging),
+                use_buffers=True,
+            )
+            if config.weight_averaging
+            else None
+        )
+        self.optimizer = make_optimizer(config.optimizer, self.model)
+        batches = math.ceil(len(self.train_graphs) / (config.batch_size or len(self.train_graphs)))
+        self.scheduler = make_schedule(self.optimizer, config.optimizer, config.epochs, batches)
+        self.epoch = self.best_epoch = 0
+        self.best_pearson = -math.inf
+        self.rows: list[list[float]] = []
+        if previous is not None:
+            self._restore(previous)
+        _make_folder(self.output)
+        with written_whole(self.output / CONFIG) as unfinished:
+            unfinished.write_text(dump_config(config), encoding="utf-8")
+
+    def train(self, report: Callable[[Epoch], None] | None = None) -> Result:
+        """Run the remaining epochs."""
+        config = self.config
+        while self.epoch < config.epochs and not self._exhausted():
+            began = time.perf_counter()
+            loss = self._train_epoch()
+            validation = self.validate()
+            self.epoch += 1
+            if validation.pearson > self.best_pearson:
+                self.best_pearson, self.best_epoch = validation.pearson, self.epoch
+            epoch = Epoch(
+                self.epoch,
+                loss,
+                float(self.scheduler.get_last_lr()[0]),
+                time.perf_counter() - began,
+                validation,
+                self.best_pearson,
+                self.best_epoch,
+            )
+            self.rows.append(epoch.row())
+            self._save(validation)
+            if report is not None:
+                report(epoch)
+        return Result(
+            self.output / BEST, self.best_epoch, self.best_pearson, self.epoch, self._exhausted()
+        )
+
+    @property
+    def validated_model(self) -> nn.Module:
+        """The network whose score counts: the averaged one if weights are averaged."""
+        return self.model if self.averaged is None else self.averaged.module
+
+    def validate(self) -> Metrics:
+        """Metrics over all labeled validation atoms, pooled."""
+        predictions = predict(self.validated_model, self.validation_graphs)
+        labels = [item.label.cpu().numpy() for item in self.validation_graphs]
+        return compute_metrics(np.concatenate(predictions), np.concatenate(labels))
+
+    def _train_epoch(self) -> float:
+        self.model.train()
+        order = torch.randperm(len(self.train_graphs)).tolist()
+        size = self.config.batch_size or len(order)
+        total, atoms = 0.0, 0
+        for begin in range(0, len(order), size):
+            batch = merge([self.train_graphs[number] for number in order[begin : begin + size]])
+            graph, labeled = batch.graph, ~torch.isnan(batch.label)
+            output = self.model(graph.species, graph.edge_index, graph.edge_vector)[:, 0]
+            error = (output[labeled] - batch.label[labeled]) / self.model.get_buffer("label_std")
+            loss = error.square().mean()
+            self.optimizer.zero_grad()
+            loss.backward()
+            if self.config.optimizer.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(
+                    self.model.parameters(), self.config.optimizer.gradient_clip
+                )
+            self.optimizer.step()
+            self.scheduler.step()
+            if self.averaged is not None:
+                self.averaged.update_parameters(self.model)
+            total += loss.item() * int(labeled.sum())
+            atoms += int(labeled.sum())
+        if not math.isfinite(total):
+            raise DatasetError(
+                f"the loss became {total} in epoch {self.epoch + 1}: lower "
+                "optimizer.learning_rate or optimizer.gradient_clip, and check the labels"
+            )
+        return total / atoms
+
+    def _exhausted(self) -> bool:
+        return self.epoch - self.best_epoch >= self.config.patience
+
+    def _check_labels(self) -> None:
+        pooled = torch.cat([item.label for item in self.validation_graphs]).cpu().numpy()
+        try:
+            compute_metrics(np.zeros_like(pooled), pooled)
+        except DatasetError as error:
+            raise DatasetError(f"validation files: {error}") from error
+
+    def _scale_labels(self) -> None:
+        labels = torch.cat([item.label for item in self.train_graphs])
+        labels = labels[~torch.isnan(labels)].double()
+        deviation = labels.std(correction=0)
+        if deviation == 0.0:
+            raise DatasetError(
+                f"train files: all {len(labels)} labels equal {labels[0]:g}, nothing to learn"
+            )
+        self.model.get_buffer("label_mean").fill_(labels.mean())
+        self.model.get_buffer("label_std").fill_(deviation)
+
+    def _previous(self, resume: bool) -> dict[str, Any] | None:
+        last = self.output / LAST
+        if not resume:
+            if last.exists():
+                raise ConfigError(
+                    f"{self.output} holds a run already: add --resume to continue it, "
+                    "or output=FOLDER to start another"
+                )
+            return None
+        if not last.exists():
+            return None
+        previous = load_checkpoint(last)
+        before, now = previous["config"], self.config.model_dump()
+        changed = [key for key in now if key not in _MAY_CHANGE and before.get(key) != now[key]]
+        if changed:
+            raise ConfigError(
+                f"{last} was trained with another {', '.join(changed)}: restore the "
+                "configuration to continue it, or choose another output"
+            )
+        return previous
+
+    def _save(self, validation: Metrics) -> None:
+        with (
+            written_whole(self.output / METRICS) as unfinished,
+            unfinished.open("w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows([COLUMNS, *self.rows])
+        content = {
+            "config": self.config.model_dump(),
+            "elements": list(self.elements),
+            "epoch": self.epoch,
+            "validation": validation.as_dict(),
+            "checksums": self.checksums,
+            "network": self.validated_model.state_dict(),
+        }
+        if self.best_epoch == self.epoch:
+            save_checkpoint(self.output / BEST, content)
+        save_checkpoint(
+            self.output / LAST,
+            {
+                **content,
+                "model": self.model.state_dict(),
+                "averaged": None if self.averaged is None else self.averaged.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
+                "random_state": torch.get_rng_state(),
+                "best_epoch": self.best_epoch,
+                "best_pearson": self.best_pearson,
+                "rows": self.rows,
+            },
+        )
+
+    def _restore(self, previous: dict[str, Any]) -> None:
+        if previous["checksums"] != self.checksums:
+            raise ConfigError(
+                f"the data files changed since {self.output / LAST} was written: restore them, "
+                "or choose another output"
+            )
+        self.model.load_state_dict(previous["model"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(previous["averaged"])
+        self.optimizer.load_state_dict(previous["optimizer"])
+        self.scheduler.load_state_dict(previous["scheduler"])
+        torch.set_rng_state(previous["random_state"])
+        self.epoch, self.best_epoch = previous["epoch"], previous["best_epoch"]
+        self.best_pearson, self.rows = previous["best_pearson"], previous["rows"]
+
+
+def predict(model: nn.Module, graphs: list[LabeledGraph]) -> list[np.ndarray]:
+    """Barriers [N] of each graph, eV, from the network in evaluation mode."""
+    model.eval()
+    with torch.inference_mode():
+        return [
+            model(item.graph.species, item.graph.edge_index, item.graph.edge_vector)[:, 0]
+            .cpu()
+            .numpy()
+            for item in graphs
+        ]
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises ConfigError for an absent one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device {name!r}: choose auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {name!r}: choose auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(
+            f"device {name!r}: torch finds {torch.cuda.device_count()} GPUs; use device=cpu"
+        )
+    return device
+
+
+def exponential_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Exponential average whose decay starts low, so that the first random weights soon fade."""
+
+    def average(averaged: Tensor, current: Tensor, steps: Tensor | int) -> Tensor:
+        count = int(steps)
+        weight = 1.0 - min(decay, (1.0 + count) / (10.0 + count))
+        return averaged.lerp(current, weight) if averaged.is_floating_point() else current
+
+    return average
+
+
+def make_optimizer(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
+    """Adam or AdamW over all parameters."""
+    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+    return kind(
+        model.parameters(),
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        amsgrad=config.amsgrad,
+    )
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, config: OptimizerConfig, epochs: int, batches: int
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Learning rate per step: linear warm-up, then constant or half a cosine down to zero."""
+    warmup, total = config.warmup_epochs * batches, epochs * batches
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        if config.schedule == "constant":
+            return 1.0
+        progress = min(1.0, (step - warmup) / max(1, total - warmup))
+        return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def _elements_of(files: list[LabeledFile]) -> list[str]:
+    return sorted(
+        {
+            symbol
+            for file in files
+            for atoms in file.structures
+            for symbol in atoms.get_chemical_symbols()
+        }
+    )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot create {folder}: {error.strerror}; choose another with output=FOLDER"
+        ) from error
+
+
+def _keep_freed_memory() -> None:
+    """Ask glibc to reuse freed memory instead of returning it to the system.
+
+    The large temporary tensors of a step are otherwise mapped, and their pages zeroed, anew in
+    every operation, which doubles to triples the time of a step.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            trim_threshold, mmap_max = -1, -4
+            mallopt(trim_threshold, -1)
+            mallopt(mmap_max, 0)
