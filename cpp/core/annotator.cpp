@@ -1,35 +1,15 @@
 #include "annotator.h"
 
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include <cmath>
 
 #include "error.h"
+#include "threads.h"
 
 namespace symgnn {
 
 namespace {
-
-/// Sets torch's number of threads and puts the old one back: it belongs to the whole process.
-class ThreadsGuard {
- public:
-  explicit ThreadsGuard(int threads) : previous_(at::get_num_threads()) {
-    if (threads > 0) {
-      at::set_num_threads(threads);
-    }
-  }
-  ~ThreadsGuard() {
-    if (at::get_num_threads() != previous_) {
-      at::set_num_threads(previous_);
-    }
-  }
-  ThreadsGuard(const ThreadsGuard &) = delete;
-  ThreadsGuard &operator=(const ThreadsGuard &) = delete;
-
- private:
-  int previous_;
-};
 
 void check_species(const Structure &structure, std::size_t elements) {
   for (std::size_t i = 0; i < structure.n; ++i) {

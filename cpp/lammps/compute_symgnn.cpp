@@ -3,8 +3,8 @@
 // torch first: LAMMPS's headers define macros such as MIN and MAX.
 #include "core/annotator.h"
 #include "core/error.h"
+#include "core/threads.h"
 
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include "compute_symgnn.h"
@@ -29,6 +29,7 @@
 #include <exception>
 #include <filesystem>
 #include <stdexcept>
+#include <tuple>
 #include <utility>
 
 using namespace LAMMPS_NS;
@@ -74,7 +75,7 @@ std::filesystem::path shipped_models() {
 
 // A file as it is given, else a model that ships with SymGNN, by name.
 std::string find_model(const std::string &name) {
-  if (std::filesystem::exists(name)) return name;
+  if (std::filesystem::exists(name) && !std::filesystem::is_directory(name)) return name;
 
   std::vector<std::filesystem::path> folders;
   if (const char *folder = std::getenv("SYMGNN_MODELS")) folders.emplace_back(folder);
@@ -89,23 +90,6 @@ std::string find_model(const std::string &name) {
   throw symgnn::Error("there is no model " + name + "; looked for " + looked_at +
                       ": give the path of a file that symgnn export wrote");
 }
-
-// Sets torch's number of threads for as long as it lives; 0 leaves it alone.
-class TorchThreads {
- public:
-  explicit TorchThreads(int threads) : previous_(at::get_num_threads()), changed_(threads > 0) {
-    if (changed_) at::set_num_threads(threads);
-  }
-  ~TorchThreads() {
-    if (changed_) at::set_num_threads(previous_);
-  }
-  TorchThreads(const TorchThreads &) = delete;
-  TorchThreads &operator=(const TorchThreads &) = delete;
-
- private:
-  int previous_;
-  bool changed_;
-};
 
 // torch appends its C++ stack to what went wrong; the first line says it.
 std::string first_line(const std::string &text) { return text.substr(0, text.find('\n')); }
@@ -352,13 +336,13 @@ void ComputeSymGNN::grow_output() {
 ------------------------------------------------------------------------- */
 
 bool ComputeSymGNN::averages_exist(const Fix *fix) const {
-  if (update->ntimestep % fix->peratom_freq != 0)
+  if (update->ntimestep % std::max(fix->peratom_freq, 1) != 0)
     error->all(FLERR, "Fix " + positions_fix_id_ + " has averages every " +
                           std::to_string(fix->peratom_freq) + " steps, and compute symgnn " + id +
                           " was asked for at step " + std::to_string(update->ntimestep) +
                           ": dump, thermo and run lengths must be multiples of that");
   int any = 0;
-  for (int i = 0; i < atom->nlocal && !any; ++i)
+  for (int i = 0; fix->array_atom && i < atom->nlocal && !any; ++i)
     for (int k = 0; k < 3; ++k)
       if (fix->array_atom[i][k] != 0.0) any = 1;
   int anywhere = 0;
@@ -476,11 +460,10 @@ std::vector<double> ComputeSymGNN::whole_box() {
 ------------------------------------------------------------------------- */
 
 std::vector<double> ComputeSymGNN::with_ghosts() {
-  check_ghosts();
   collect(atom->nlocal, atom->nlocal + atom->nghost, !positions_fix_id_.empty());
 
   const c10::InferenceMode inference;
-  const TorchThreads torch_threads(annotator_->threads());
+  const symgnn::ThreadsGuard threads(annotator_->threads());
   symgnn::Model &model = annotator_->model();
   const std::int64_t layers = model.metadata().layers;
   Network network;
@@ -512,21 +495,6 @@ std::vector<double> ComputeSymGNN::with_ghosts() {
                                      "; is the structure like those it was trained on?");
   });
   return barriers;
-}
-
-/* ----------------------------------------------------------------------
-   LAMMPS forgets ghosts when a command creates or deletes atoms
-------------------------------------------------------------------------- */
-
-void ComputeSymGNN::check_ghosts() {
-  if (update->whichflag != 0 || warned_no_ghosts_) return;
-  bigint ghosts = atom->nghost;
-  bigint ghosts_anywhere = 0;
-  MPI_Allreduce(&ghosts, &ghosts_anywhere, 1, MPI_LMP_BIGINT, MPI_SUM, world);
-  if (ghosts_anywhere == 0 && atom->natoms > 1)
-    warn_once(warned_no_ghosts_,
-              "no rank has ghost atoms: if atoms were created, deleted or moved since the last "
-              "run, barriers near the borders of ranks are wrong until run 0");
 }
 
 /* ----------------------------------------------------------------------

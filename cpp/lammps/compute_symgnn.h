@@ -49,7 +49,6 @@ class ComputeSymGNN : public Compute {
   std::string name_of_row(int row) const;
   std::vector<double> whole_box();
   std::vector<double> with_ghosts();
-  void check_ghosts();
   void build(Network &network);
   void exchange_nodes(Network &network);
   void assign_output(const std::vector<double> &barriers);
@@ -68,7 +67,6 @@ class ComputeSymGNN : public Compute {
   double cutoff_ = 0.0;  ///< in LAMMPS units of length
   bool warned_no_average_ = false;
   bool warned_far_average_ = false;
-  bool warned_no_ghosts_ = false;
 
   // The graph's rows: atoms that take part, owned ones first.
   std::vector<int> atom_of_row_;
