@@ -34,6 +34,7 @@ class CMakeBuild(build_ext):
     """One CMake build gives the Python module and the LAMMPS plugin."""
 
     def build_extension(self, ext: Extension) -> None:
+        """Configure, compile, and put the results beside the package's Python files."""
         package = Path(self.get_ext_fullpath(ext.name)).resolve().parent
         # An editable install keeps its build folder, so that the next one compiles only changes.
         build = ROOT / "build" / "editable" if self.editable_mode else Path(self.build_temp)
@@ -48,6 +49,8 @@ class CMakeBuild(build_ext):
             "-G",
             "Ninja",
             "-DCMAKE_BUILD_TYPE=Release",
+            "-DSYMGNN_PYTHON=ON",
+            "-DSYMGNN_PLUGIN=ON",
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DSYMGNN_ABSOLUTE_RPATH={'ON' if self.editable_mode else 'OFF'}",
             *shlex.split(os.environ.get("CMAKE_ARGS", "")),

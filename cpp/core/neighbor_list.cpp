@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -35,12 +36,26 @@ bool is_finite(const Vector &a) {
   return std::isfinite(a[0]) && std::isfinite(a[1]) && std::isfinite(a[2]);
 }
 
+std::string rounded(double length) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.4g", length);
+  return text.data();
+}
+
+/// Beyond this, in Å, a double no longer resolves a bond well, and cell numbers overflow.
+constexpr double kFarthest = 1e8;
+
 void check_positions(const double *positions, std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) {
-    if (!is_finite({positions[3 * i], positions[3 * i + 1], positions[3 * i + 2]})) {
-      throw StructureError("the position of atom " + std::to_string(i) +
-                           " is not a finite number (atoms are counted from 0); repair the "
-                           "structure first");
+  const auto problem = [](std::size_t coordinate, const std::string &what) {
+    return StructureError("the position of atom " + std::to_string(coordinate / 3) +
+                          " (counted from 0) is " + what + "; the simulation may have blown up");
+  };
+  for (std::size_t k = 0; k < 3 * n; ++k) {
+    if (!std::isfinite(positions[k])) {
+      throw problem(k, "not a finite number");
+    }
+    if (std::abs(positions[k]) > kFarthest) {
+      throw problem(k, rounded(positions[k]) + " Å away");
     }
   }
 }
@@ -126,22 +141,34 @@ Cell completed(const Cell &cell, const double *positions, std::size_t n) {
   return result;
 }
 
-/// Refuse cells that are absurdly small for the cutoff before they eat the memory: nearly always
-/// lengths in another unit.
-void check_images(const Cell &cell, std::size_t n, double cutoff) {
+/// Refuse shapes that a list of cells cannot serve: periodic cells that are absurdly small for the
+/// cutoff (they would eat the memory), and few atoms spread over a huge length. vesin (0.6.2)
+/// limits the number of its cells to 100,000 by scaling all three directions, and divides by zero
+/// where one of them then has less than one; the bound here keeps a factor of two away from that.
+void check_shape(const Cell &cell, std::size_t n, double cutoff) {
   const Vector &a = cell.vectors[0];
   const Vector &b = cell.vectors[1];
   const Vector &c = cell.vectors[2];
   const double volume = std::abs(dot(a, cross(b, c)));
-  const std::array<double, 3> heights = {volume / norm(cross(b, c)), volume / norm(cross(c, a)),
-                                         volume / norm(cross(a, b))};
+  const Vector heights = {volume / norm(cross(b, c)), volume / norm(cross(c, a)),
+                          volume / norm(cross(a, b))};
   double images = static_cast<double>(n);
+  double cells = 1.0;
+  double fewest_cells = HUGE_VAL;
   for (int axis = 0; axis < 3; ++axis) {
     images *= cell.periodic[axis] ? 1.0 + 2.0 * cutoff / heights[axis] : 1.0;
+    const double along = std::max(1.0, std::trunc(heights[axis] / cutoff));
+    cells *= along;
+    fewest_cells = std::min(fewest_cells, along);
   }
-  if (images > 1e9) {
-    throw StructureError("the periodic cell is far too small for a cutoff of " +
-                         std::to_string(cutoff) + " Å; are its lengths in Å?");
+  if (!(images < 1e9)) {
+    throw StructureError("the periodic cell is far too small for the model's cutoff of " +
+                         rounded(cutoff) + " Å; are its lengths in Å?");
+  }
+  if (cells > 5e4 && cells > 5e4 * std::pow(fewest_cells, 3)) {
+    throw StructureError("the structure spans " + rounded(heights[0]) + " × " +
+                         rounded(heights[1]) + " × " + rounded(heights[2]) +
+                         " Å, too long and thin for a neighbor list; remove atoms that flew away");
   }
 }
 
@@ -275,7 +302,7 @@ Edges find_edges(const double *positions, std::size_t n, std::size_t centers, co
     grouped.first = {0};
   } else {
     const Cell enclosing = completed(cell, positions, n);
-    check_images(enclosing, n, cutoff);
+    check_shape(enclosing, n, cutoff);
     thread_local VesinList list;
     grouped = group_by_center(list.half_list(positions, n, enclosing, cutoff,
                                              threads > 0 ? threads : at::get_num_threads()),

@@ -1,0 +1,199 @@
+"""Structure in, energy barriers out: the public object, and its form as an ASE calculator."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, overload
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from symgnn import keys
+from symgnn._native import load_core
+from symgnn.errors import ModelError, StructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from os import PathLike
+
+    from numpy.typing import NDArray
+
+PRETRAINED = Path(__file__).resolve().parent / "pretrained"
+"""Folder of the models that ship with the package."""
+
+
+def pretrained_names() -> list[str]:
+    """Names of the models that ship with the package."""
+    return sorted(path.stem for path in PRETRAINED.glob("*.pt"))
+
+
+def find_model(model: str | PathLike[str]) -> Path:
+    """Path of a model, given as a file or as the name of one that ships with the package.
+
+    Raises:
+        ModelError: there is neither.
+    """
+    path = Path(model)
+    if path.exists():
+        return path
+    shipped = PRETRAINED / f"{model}.pt"
+    if path.name == str(model) and shipped.is_file():
+        return shipped
+    raise ModelError(
+        f"there is no model file '{model}', and no shipped model of this name"
+        f" (shipped: {', '.join(pretrained_names()) or 'none'}); check the path"
+    )
+
+
+class Annotator:
+    """Predicts per-atom energy barriers with one exported model.
+
+    The barriers belong to inherent structures (energy minima): minimize a structure first, or
+    average its positions over about 1 ps. On an instantaneous snapshot of a warm glass the numbers
+    mean little.
+
+    Args:
+        model: a file written by ``symgnn export``, or the name of a shipped model.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: CPU threads during a call; 0 leaves torch's setting.
+
+    Raises:
+        ModelError: the file is no model that this version can read, or the device is absent.
+    """
+
+    def __init__(
+        self, model: str | PathLike[str] = "cuzr", *, device: str = "auto", threads: int = 0
+    ) -> None:
+        self.path = find_model(model)
+        self._core = load_core().Annotator(str(self.path), device, threads)
+        self.metadata: dict[str, Any] = json.loads(self._core.metadata_json)
+        self._sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        self._species = {symbol: index for index, symbol in enumerate(self.elements)}
+
+    @property
+    def name(self) -> str:
+        """Name of the model: its file name without the suffix."""
+        return self.path.stem
+
+    @property
+    def elements(self) -> list[str]:
+        """Chemical symbols that the model was trained on."""
+        return list(self.metadata["elements"])
+
+    @property
+    def cutoff(self) -> float:
+        """Edge cutoff, Å."""
+        return float(self.metadata["cutoff"])
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the predicted arrays; the first is ``energy_barrier``."""
+        return list(self.metadata["outputs"])
+
+    @property
+    def device(self) -> str:
+        """Device that the network runs on, such as ``cpu`` or ``cuda:0``."""
+        return str(self._core.device)
+
+    def predict(self, structures: Sequence[Atoms]) -> list[NDArray[np.float64]]:
+        """Predict without touching the structures.
+
+        Returns:
+            One array [N, outputs] per structure, eV.
+
+        Raises:
+            StructureError: an element that the model lacks, no atoms, positions that are not
+                finite, or a periodic cell without volume.
+        """
+        inputs = [
+            (atoms.positions, self._species_of(atoms), atoms.cell.array, atoms.pbc)
+            for atoms in structures
+        ]
+        predictions: list[NDArray[np.float64]] = self._core.annotate(inputs)
+        return predictions
+
+    @overload
+    def annotate(self, structures: Atoms) -> Atoms: ...
+    @overload
+    def annotate(self, structures: Iterable[Atoms]) -> list[Atoms]: ...
+    def annotate(self, structures: Atoms | Iterable[Atoms]) -> Atoms | list[Atoms]:
+        """Set ``arrays["energy_barrier"]`` [N], eV, and say in ``info`` where it came from.
+
+        ``energy_barrier_std`` is set too if the model has it. ``info`` gets ``symgnn_model``,
+        ``symgnn_model_sha256`` and ``symgnn_units``.
+
+        Args:
+            structures: one structure, or any iterable of them (changed in place).
+
+        Returns:
+            The same structure, or a list of the same structures.
+
+        Raises:
+            StructureError: as in :meth:`predict`; none of the structures is changed then.
+        """
+        if isinstance(structures, Atoms):
+            return self.annotate([structures])[0]
+        annotated = list(structures)
+        for atoms, prediction in zip(annotated, self.predict(annotated), strict=True):
+            for column, output in enumerate(self.outputs):
+                atoms.set_array(output, prediction[:, column].copy(), float, ())
+            atoms.info[keys.MODEL] = self.name
+            atoms.info[keys.MODEL_SHA256] = self._sha256
+            atoms.info[keys.UNITS] = str(self.metadata["units"]["energy"])
+        return annotated
+
+    def _species_of(self, atoms: Atoms) -> NDArray[np.int64]:
+        numbers, inverse = np.unique(atoms.numbers, return_inverse=True)
+        symbols = Atoms(numbers=numbers).get_chemical_symbols()
+        unknown = [symbol for symbol in symbols if symbol not in self._species]
+        if unknown:
+            raise StructureError(
+                f"the model '{self.name}' was not trained on {', '.join(unknown)}; it knows"
+                f" {', '.join(self.elements)}: use another model, or correct the element names"
+            )
+        return np.array([self._species[symbol] for symbol in symbols], dtype=np.int64)[inverse]
+
+    def __repr__(self) -> str:
+        return f"Annotator({self.name!r}, device={self.device!r})"
+
+
+class SymGNNCalculator(Calculator):  # type: ignore[misc]
+    """An :class:`Annotator` as an ASE calculator.
+
+    ``atoms.calc = SymGNNCalculator("cuzr")`` and then
+    ``atoms.calc.get_property("energy_barrier", atoms)`` give the barriers [N] in eV; they are
+    computed again only after the atoms or the cell have changed. It predicts neither energies nor
+    forces: in a simulation another calculator drives, and this one looks on.
+
+    Args:
+        model: a file written by ``symgnn export``, or the name of a shipped model.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: CPU threads during a call; 0 leaves torch's setting.
+    """
+
+    implemented_properties: ClassVar[list[str]] = [keys.ENERGY_BARRIER]
+    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+
+    def __init__(
+        self, model: str | PathLike[str] = "cuzr", *, device: str = "auto", threads: int = 0
+    ) -> None:
+        super().__init__()
+        self.annotator = Annotator(model, device=device, threads=threads)
+        self.implemented_properties = self.annotator.outputs
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] | None = None,
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill ``results`` with every output of the model, arrays [N] in eV."""
+        super().calculate(atoms, properties, system_changes)
+        (prediction,) = self.annotator.predict([self.atoms])
+        self.results = {
+            output: prediction[:, column].copy()
+            for column, output in enumerate(self.annotator.outputs)
+        }
