@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import ArrayLike, NDArray
 
-_SMALLEST_VOLUME = (
-    1e-10  # of the unit cell spanned by normalized cell vectors; below it they are coplanar
-)
+_SMALLEST_VOLUME = 1e-16  # squared, of cell vectors scaled to length 1; below, they are coplanar
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,14 @@ def neighbor_list(
         StructureError: no atoms, positions or cell that are not finite, or a periodic cell
             without volume.
     """
-    points = np.ascontiguousarray(positions, dtype=np.float64).reshape(-1, 3)
+    points = np.asarray(positions, dtype=np.float64).reshape(-1, 3)
     periodic = np.asarray(pbc, dtype=bool).reshape(3)
-    box = _checked_cell(points, np.asarray(cell, dtype=np.float64).reshape(3, 3), periodic)
+    vectors = np.asarray(cell, dtype=np.float64).reshape(3, 3)
+    _check(points, vectors, periodic)
+    box, points = _enclose(points, vectors, periodic, cutoff)
     centers, neighbors, shift, vector, distance = vesin.NeighborList(
         cutoff=cutoff, full_list=True
-    ).compute(points, box, periodic, "ijSDd")
+    ).compute(points, box, True, "ijSDd")
     # vesin includes pairs at exactly the cutoff
     inside = distance < cutoff
     centers, neighbors = centers[inside].astype(np.int64), neighbors[inside].astype(np.int64)
@@ -130,10 +130,9 @@ def _species(atoms: Atoms, elements: Sequence[str]) -> NDArray[np.int64]:
     return species
 
 
-def _checked_cell(
+def _check(
     points: NDArray[np.float64], cell: NDArray[np.float64], periodic: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """The cell with any missing non-periodic vectors filled in, after all checks."""
+) -> None:
     if len(points) == 0:
         raise StructureError("the structure has no atoms")
     unusable = np.flatnonzero(~np.isfinite(points).all(axis=1))
@@ -144,19 +143,52 @@ def _checked_cell(
         )
     if not np.isfinite(cell).all():
         raise StructureError("the cell has entries that are not finite numbers")
-    if not periodic.any():
-        return np.eye(3)  # vesin ignores it, but wants it regular
-    lengths = np.linalg.norm(cell, axis=1)
-    if (lengths[periodic] == 0).any():
+    lengths = np.linalg.norm(cell[periodic], axis=1)
+    if (lengths == 0).any():
         raise StructureError(
             "the cell has no length along a periodic direction:"
             " set the cell, or switch periodicity off along this direction"
         )
-    # A non-periodic vector does not enter the geometry, so any independent one will do.
-    box = complete_cell(np.where(periodic[:, None], cell, 0.0))
-    volume = abs(np.linalg.det(box / np.linalg.norm(box, axis=1, keepdims=True)))
-    if volume < _SMALLEST_VOLUME:
+    directions = cell[periodic] / lengths[:, None]
+    if np.linalg.det(directions @ directions.T) < _SMALLEST_VOLUME:
         raise StructureError(
             "the periodic cell has no volume: its vectors lie in one plane; set a proper cell"
         )
-    return np.ascontiguousarray(box)
+
+
+def _enclose(
+    points: NDArray[np.float64],
+    cell: NDArray[np.float64],
+    periodic: NDArray[np.bool_],
+    cutoff: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A fully periodic box with the same pairs, and the positions moved into its open directions.
+
+    Along open directions the box leaves more than a cutoff of empty space. That replaces vesin's
+    (0.6.2) own treatment of partly periodic boxes, whose time grows with the square of the volume.
+    """
+    box = np.asarray(complete_cell(np.where(periodic[:, None], cell, 0.0)), dtype=np.float64)
+    box[~periodic] /= np.linalg.norm(box[~periodic], axis=1, keepdims=True)
+    fraction = points @ np.linalg.inv(box)
+    lowest = np.where(periodic, 0.0, fraction.min(axis=0))
+    box[~periodic] *= (np.ptp(fraction, axis=0) + 1.01 * cutoff)[~periodic, None]
+    _check_shape(box, cutoff)
+    start = lowest @ (box / np.linalg.norm(box, axis=1, keepdims=True))
+    return box, points - start
+
+
+def _check_shape(box: NDArray[np.float64], cutoff: float) -> None:
+    """Refuse few atoms spread over a huge length, on which vesin (0.6.2) divides by zero.
+
+    It limits the number of its cells to 100,000 by scaling all three directions, and fails where
+    one of them then has less than one; the bound keeps a factor of two away from that.
+    """
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(box), axis=0)
+    cells = np.maximum(1.0, np.trunc(heights / cutoff))
+    total = cells.prod()
+    if total > 5e4 and total > 5e4 * cells.min() ** 3:
+        spans = " × ".join(f"{height:.4g}" for height in heights)
+        raise StructureError(
+            f"the structure spans {spans} Å, too long and thin for a neighbor list:"
+            " remove atoms that flew away"
+        )
