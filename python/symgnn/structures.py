@@ -142,7 +142,7 @@ def _parse_index(index: int | str) -> int | slice:
         return index
     try:
         parsed: int | slice | str = string2index(index)
-    except ValueError:
+    except (ValueError, TypeError):
         parsed = index
     if isinstance(parsed, str):
         raise StructureError(

@@ -41,7 +41,8 @@ def write_sample(folder: str | Path) -> list[Path]:
     target = make_folder(folder)
     paths = []
     for name in (INPUT, GLASS):
+        content = (_FOLDER / name).read_bytes()
         with written_whole(target / name) as unfinished:
-            unfinished.write_bytes((_FOLDER / name).read_bytes())
+            unfinished.write_bytes(content)
         paths.append(target / name)
     return [*paths, write_potential(target)]
