@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from rich.progress import Progress
-    from symgnn.annotator import Annotator
 
+    from symgnn.annotator import Annotator
     from symgnn.structures import StructureWriter
 
 _SUFFIX_OF_FORMAT = {"extxyz": ".xyz", "lammps-dump": ".dump", "csv": ".csv"}

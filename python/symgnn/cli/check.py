@@ -59,7 +59,6 @@ def check(
 def _sample_for(model: str) -> Atoms:
     """The sample glass; for a model without Cu and Zr, with its species renamed."""
     from symgnn.annotator import Annotator
-
     from symgnn.samples import sample_glass
 
     atoms = sample_glass()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,6 +39,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise ModelError(f"no checkpoint {path}; `symgnn train` writes best.ckpt and last.ckpt")
+    if not zipfile.is_zipfile(path):
+        raise ModelError(f"{path} is not a SymGNN checkpoint (truncated, or another kind of file)")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError) as error:
@@ -54,10 +57,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _describe_foreign(path: Path) -> str:
-    try:
-        reader = torch._C.PyTorchFileReader(str(path))
-    except RuntimeError:
-        return "truncated, or another kind of file"
-    if "constants.pkl" in reader.get_all_records():
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if any(name.endswith("/constants.pkl") for name in names):
         return "this is an exported model, which is ready to use; a checkpoint is called *.ckpt"
     return "it holds more than tensors and plain values"

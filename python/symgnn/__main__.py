@@ -1,0 +1,5 @@
+"""``python -m symgnn``: the same as the ``symgnn`` command."""
+
+from symgnn.cli import main
+
+main()

@@ -1,0 +1,366 @@
+"""Training: it learns, it resumes bit for bit, it survives kill -9, it refuses bad input."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from conftest import random_glass
+from symgnn.errors import ConfigError, DatasetError, ModelError
+from symgnn.graph import neighbor_list
+from symgnn.structures import write_structures
+from symgnn.training.checkpoint import load_checkpoint, save_checkpoint
+from symgnn.training.config import PRESETS, dump_config, load_config, parse_config, preset
+from symgnn.training.loop import COLUMNS, Run, train
+from symgnn.training.metrics import compute_metrics
+
+
+def labeled_glass(seed: int, label: str = "energy_barrier"):
+    """Atoms whose label depends on their surroundings: element and nearest neighbors."""
+    atoms = random_glass(4, seed)
+    (center, _), _, vector = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 3.5)
+    length = np.linalg.norm(vector, axis=1)
+    density = np.bincount(center, np.exp(-((length - 2.5) ** 2)), minlength=len(atoms))
+    atoms.arrays[label] = 1.5 + 0.1 * density + 0.2 * (atoms.numbers == 40)
+    return atoms
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """A complete small configuration whose files lie in tmp_path."""
+    for name, seeds in {"train.xyz": (1, 2, 3), "validation.xyz": (4,)}.items():
+        write_structures(tmp_path / name, [labeled_glass(seed) for seed in seeds])
+    return parse_config(
+        {
+            "data": {"train": ["train.xyz"], "validation": ["validation.xyz"]},
+            "model": {"width": 8, "heads": [2, 1], "dropout": 0.1},
+            "optimizer": {"learning_rate": 0.01},
+            "epochs": 4,
+            "threads": 1,
+        },
+        "test",
+    )
+
+
+def network_of(path):
+    return load_checkpoint(path)["network"]
+
+
+def assert_same_network(first, second):
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+
+
+def test_it_learns(settings, tmp_path):
+    settings.epochs = 60
+    settings.model = settings.model.model_copy(update={"dropout": 0.0})
+    losses = []
+    result = train(settings, base=tmp_path, report=lambda epoch: losses.append(epoch.loss))
+    assert losses[-1] < 0.3 * losses[0]
+    assert result.best_pearson > 0.7
+
+
+@pytest.mark.parametrize("batch_size", [1, None])
+def test_resume_continues_bit_for_bit(settings, tmp_path, batch_size):
+    settings.batch_size = batch_size
+    settings.optimizer.schedule = "constant"  # a cosine would know the number of epochs
+    whole = settings.model_copy(update={"output": "whole"})
+    train(whole, base=tmp_path)
+    half = settings.model_copy(update={"output": "half", "epochs": 2})
+    train(half, base=tmp_path)
+    train(half.model_copy(update={"epochs": 4}), base=tmp_path, resume=True)
+    for name in ("best.ckpt", "last.ckpt"):
+        assert_same_network(
+            network_of(tmp_path / "whole" / name), network_of(tmp_path / "half" / name)
+        )
+
+    def scores(folder):
+        with (tmp_path / folder / "metrics.csv").open() as file:
+            return [{**row, "seconds": None} for row in csv.DictReader(file)]
+
+    assert scores("whole") == scores("half")
+    assert list(scores("whole")[0]) == COLUMNS
+
+
+def test_same_seed_same_network_other_seed_another(settings, tmp_path):
+    settings.epochs = 1
+    for output, seed in (("a", 0), ("b", 0), ("c", 1)):
+        train(settings.model_copy(update={"output": output, "seed": seed}), base=tmp_path)
+    first = network_of(tmp_path / "a" / "last.ckpt")
+    assert_same_network(first, network_of(tmp_path / "b" / "last.ckpt"))
+    other = network_of(tmp_path / "c" / "last.ckpt")
+    assert not torch.equal(first["node_decoder.0.weight"], other["node_decoder.0.weight"])
+
+
+def test_kill_at_any_moment_loses_at_most_one_epoch_and_no_checkpoint(settings, tmp_path):
+    settings.epochs = 6
+    train(settings.model_copy(update={"output": "whole"}), base=tmp_path)
+    config = tmp_path / "config.yaml"
+    config.write_text(dump_config(settings))
+    command = [sys.executable, "-m", "symgnn", "train", str(config), "--resume"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    finished = 0
+    for seen in (1, 3):  # epochs to wait for before each kill
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        for line in process.stderr:
+            if line.startswith("epoch") and int(line.split()[1].split("/")[0]) >= seen:
+                break
+        time.sleep(0.01 * seen)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        epoch = load_checkpoint(tmp_path / "run" / "last.ckpt")["epoch"]
+        load_checkpoint(tmp_path / "run" / "best.ckpt")
+        assert epoch >= max(seen, finished)
+        finished = epoch
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert_same_network(
+        network_of(tmp_path / "whole" / "last.ckpt"), network_of(tmp_path / "run" / "last.ckpt")
+    )
+
+
+def test_interrupt_says_how_to_go_on(settings, tmp_path):
+    settings.epochs = 100000
+    settings.patience = 100000
+    config = tmp_path / "config.yaml"
+    config.write_text(dump_config(settings))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "symgnn", "train", str(config)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("epoch 2/"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 1
+    last = rest.strip().splitlines()[-1]
+    assert last.startswith("symgnn: interrupted")
+    assert "--resume" in last
+    assert "Traceback" not in rest
+    assert load_checkpoint(tmp_path / "run" / "last.ckpt")["epoch"] >= 2
+
+
+def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
+    path = tmp_path / "last.ckpt"
+    save_checkpoint(path, {"epoch": 1})
+
+    class Unwritable:
+        def __reduce__(self):
+            raise RuntimeError("killed half-way")
+
+    with pytest.raises(RuntimeError, match="half-way"):
+        save_checkpoint(path, {"epoch": 2, "bad": Unwritable()})
+    assert load_checkpoint(path)["epoch"] == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_early_stopping(settings, tmp_path):
+    settings.epochs, settings.patience = 50, 3
+    settings.optimizer.learning_rate = 1e-12  # validation cannot improve for long
+    result = train(settings, base=tmp_path)
+    assert result.stopped_early
+    assert result.epochs == result.best_epoch + 3
+
+
+def test_best_checkpoint_holds_the_best_epoch(settings, tmp_path):
+    settings.epochs = 8
+    result = train(settings, base=tmp_path)
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        scores = [float(row["validation_pearson"]) for row in csv.DictReader(file)]
+    assert result.best_epoch == int(np.argmax(scores)) + 1
+    best = load_checkpoint(result.best)
+    assert best["epoch"] == result.best_epoch
+    assert best["validation"]["pearson"] == pytest.approx(max(scores))
+
+
+def test_atoms_without_label_do_not_teach(settings, tmp_path):
+    """Their value cannot matter, since it is NaN; so the rest must give a finite loss."""
+    structures = [labeled_glass(seed) for seed in (1, 2, 3)]
+    for atoms in structures:
+        atoms.arrays["energy_barrier"][::2] = np.nan
+    write_structures(tmp_path / "train.xyz", structures)
+    losses = []
+    train(settings, base=tmp_path, report=lambda epoch: losses.append(epoch.loss))
+    assert all(math.isfinite(loss) for loss in losses)
+    half = Run(settings.model_copy(update={"output": "other"}), base=tmp_path)
+    labels = np.concatenate([atoms.arrays["energy_barrier"] for atoms in structures])
+    assert float(half.model.label_mean) == pytest.approx(np.nanmean(labels), rel=1e-6)
+    assert float(half.model.label_std) == pytest.approx(np.nanstd(labels), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_complete_configurations(name, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(preset(name)))
+    assert load_config(path) == preset(name)
+
+
+def test_paper_preset_has_the_papers_values():
+    paper = preset("paper")
+    assert paper.model.heads == [8, 4, 2, 1]
+    assert (paper.model.width, paper.model.dropout, paper.model.cutoff) == (32, 0.25, 5.0)
+    assert (paper.optimizer.learning_rate, paper.optimizer.gradient_clip) == (1e-4, 0.1)
+    assert paper.optimizer.amsgrad
+    assert paper.model.symmetrization.distribution == "von_mises"
+
+
+def test_dotted_overrides(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(preset("paper")))
+    config = load_config(path, ["model.heads=[4, 1]", "optimizer.name=adamw", "seed=3"])
+    assert (config.model.heads, config.optimizer.name, config.seed) == ([4, 1], "adamw", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "message"),
+    [
+        ("epoch: 3", [], "epoch: unknown key"),
+        ("model: {depth: 3}", [], "model.depth: unknown key"),
+        ("epochs: -1", [], "epochs: "),
+        ("model: {edge_input: length}", [], "symmetrization.distribution: none"),
+        ("[1, 2]", [], "symgnn train --preset paper"),
+        ("a: [", [], "not YAML"),
+        ("epochs: 3", ["epochs"], "section.key=value"),
+        ("epochs: 3", ["epochs.x=1"], "not a section"),
+        ("epochs: 3", ["optimiser.name=adam"], "optimiser: unknown key"),
+    ],
+)
+def test_wrong_configuration_is_one_line(tmp_path, text, overrides, message):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(path, overrides)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_configuration(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path / "none.yaml")
+
+
+def test_missing_label_column_names_the_ones_there(settings, tmp_path):
+    write_structures(tmp_path / "train.xyz", [labeled_glass(1, label="barrier")])
+    with pytest.raises(DatasetError, match=r"no per-atom column 'energy_barrier'.*barrier"):
+        train(settings, base=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["train.xyz", "validation.xyz"])
+def test_constant_labels(settings, tmp_path, name):
+    atoms = labeled_glass(1)
+    atoms.arrays["energy_barrier"][:] = 1.5
+    write_structures(tmp_path / name, [atoms])
+    with pytest.raises(DatasetError, match=r"equal 1\.5"):
+        train(settings, base=tmp_path)
+
+
+def test_no_labels_at_all(settings, tmp_path):
+    atoms = labeled_glass(1)
+    atoms.arrays["energy_barrier"][:] = np.nan
+    write_structures(tmp_path / "train.xyz", [atoms])
+    with pytest.raises(DatasetError, match="nothing is labeled"):
+        train(settings, base=tmp_path)
+
+
+def test_no_files(settings, tmp_path):
+    settings.data.validation = []
+    with pytest.raises(ConfigError, match="at least one file"):
+        train(settings, base=tmp_path)
+
+
+def test_a_run_is_never_overwritten(settings, tmp_path):
+    settings.epochs = 1
+    train(settings, base=tmp_path)
+    with pytest.raises(ConfigError, match="--resume"):
+        train(settings, base=tmp_path)
+    settings.optimizer.learning_rate = 0.5
+    with pytest.raises(ConfigError, match="another optimizer"):
+        train(settings, base=tmp_path, resume=True)
+
+
+def test_changed_data_are_noticed_on_resume(settings, tmp_path):
+    settings.epochs = 1
+    train(settings, base=tmp_path)
+    write_structures(tmp_path / "train.xyz", [labeled_glass(9)])
+    with pytest.raises(ConfigError, match="data files changed"):
+        train(settings, base=tmp_path, resume=True)
+
+
+def test_unwritable_output(settings, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot create"):
+        train(settings.model_copy(update={"output": "file/run"}), base=tmp_path)
+
+
+def test_absent_device(settings, tmp_path):
+    with pytest.raises(ConfigError, match=r"GPUs|choose auto"):
+        train(settings.model_copy(update={"device": "cuda:99"}), base=tmp_path)
+
+
+class Hostile:
+    """Would run a command if it were unpickled."""
+
+    def __reduce__(self):
+        return os.system, ("touch hacked",)
+
+
+def test_hostile_checkpoint_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"kind": "symgnn-checkpoint", "network": Hostile()}, "bad.ckpt")
+    with pytest.raises(ModelError, match="not a SymGNN checkpoint"):
+        load_checkpoint(tmp_path / "bad.ckpt")
+    (tmp_path / "old.ckpt").write_bytes(pickle.dumps(Hostile()))
+    with pytest.raises(ModelError, match="not a SymGNN checkpoint"):
+        load_checkpoint(tmp_path / "old.ckpt")
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_damaged_and_foreign_checkpoints(tmp_path):
+    path = tmp_path / "last.ckpt"
+    save_checkpoint(path, {"epoch": 1, "network": {"weight": torch.zeros(1000)}})
+    path.write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(ModelError, match="truncated"):
+        load_checkpoint(path)
+    with pytest.raises(ModelError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "none.ckpt")
+    torch.save({"weight": torch.zeros(3)}, path)
+    with pytest.raises(ModelError, match="another program"):
+        load_checkpoint(path)
+    torch.save({"kind": "symgnn-checkpoint", "format": 99}, path)
+    with pytest.raises(ModelError, match="format 99"):
+        load_checkpoint(path)
+
+
+def test_metrics():
+    label = np.array([1.0, 2.0, 3.0, np.nan])
+    metrics = compute_metrics(np.array([1.5, 2.5, 3.5, 9.0]), label)
+    assert metrics.pearson == pytest.approx(1.0)
+    assert metrics.spearman == pytest.approx(1.0)
+    assert (metrics.mae, metrics.rmse) == pytest.approx((0.5, 0.5))
+    assert metrics.atoms == 3
+    with pytest.raises(DatasetError, match="correlation is undefined"):
+        compute_metrics(np.arange(3.0), np.ones(3))
+    with pytest.raises(DatasetError, match="at least two"):
+        compute_metrics(np.arange(3.0), np.array([1.0, np.nan, np.nan]))
+
+
+def test_config_is_written_beside_the_result(settings, tmp_path):
+    settings.epochs = 1
+    train(settings, base=tmp_path)
+    written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert written == settings.model_dump()
