@@ -30,6 +30,7 @@ VERBS: Final = (
     "check",
     "import-dataset",
     "sample",
+    "potential",
 )
 """In the order of ``symgnn --help``."""
 

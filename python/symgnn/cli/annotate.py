@@ -192,10 +192,13 @@ class _LateProgress:
             self._bar.start()
         self._bar.update(self._task, description=source, completed=count)
 
-    def say(self, line: str) -> None:
-        """Print one line above the progress bar."""
-        if self._bar.live.is_started:
+    def stop(self) -> None:
+        if self._bar.live.is_started:  # rich prints an empty line for a bar that never ran
             self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """Print one line in place of the progress line."""
+        self.stop()
         print(line, file=sys.stderr)
         self._started = time.monotonic()
 
@@ -213,7 +216,8 @@ def _progress() -> Iterator[_LateProgress]:
         console=Console(stderr=True),
         transient=True,
     )
+    progress = _LateProgress(bar)
     try:
-        yield _LateProgress(bar)
+        yield progress
     finally:
-        bar.stop()
+        progress.stop()

@@ -1,0 +1,24 @@
+"""``symgnn potential``: the shipped interatomic potential as the file that LAMMPS reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def potential(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A file, or an existing folder.")
+    ] = Path("CuZr_2009.eam.fs"),
+) -> None:
+    """Write the Cu-Zr potential of Mendelev and others (2009) for LAMMPS (pair_style eam/fs).
+
+    Cite Philosophical Magazine 89, 967 (2009) for it. Its license is CDDL-1.0.
+
+    Example: symgnn potential -o CuZr_2009.eam.fs
+    """
+    from symgnn.potentials import write_potential
+
+    typer.echo(f"wrote {write_potential(output)}", err=True)
