@@ -10,19 +10,23 @@ BUILD_INPUTS := CMakeLists.txt setup.py pyproject.toml $(shell find cmake cpp -t
 CPP_FILES := $(shell find cpp -name '*.cpp' -o -name '*.h' -o -name '*.cu')
 PYTHON_FILES := python tests examples cmake setup.py $(wildcard benchmarks)
 
+# Threads that wait should sleep: where other programs compete for the cores, OpenMP's spinning
+# makes a step take a hundred times as long.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: install demo test test-slow lint bench clean
 
 install: $(BUILD_STAMP)
 
 $(REQUIREMENTS_STAMP): requirements.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -r requirements.txt
-	touch $@
+	@touch $@
 
 $(BUILD_STAMP): $(REQUIREMENTS_STAMP) $(BUILD_INPUTS)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --disable-pip-version-check \
 	    --no-build-isolation --no-deps -e .
-	touch $@
+	@touch $@
 
 demo: install
 	$(BIN)/python examples/demo/demo.py

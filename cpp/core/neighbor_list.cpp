@@ -118,9 +118,11 @@ void check_volume(const Cell &cell) {
   }
 }
 
-/// The cell with its non-periodic vectors replaced by perpendicular ones that enclose the atoms.
-/// They mean nothing for the pairs, and files carry anything there: zeros, or a copy of another.
-Cell completed(const Cell &cell, const double *positions, std::size_t n) {
+/// A fully periodic cell with the same pairs: vectors that do not repeat are replaced by
+/// perpendicular ones that enclose the atoms and leave more than a cutoff empty. What files carry
+/// in their place means nothing, and vesin's (0.6.2) own treatment of partly periodic cells takes a
+/// time that grows with the square of the volume.
+Cell enclosed(const Cell &cell, const double *positions, std::size_t n, double cutoff) {
   std::vector<Vector> basis;
   for (int axis = 0; axis < 3; ++axis) {
     if (cell.periodic[axis]) {
@@ -135,9 +137,10 @@ Cell completed(const Cell &cell, const double *positions, std::size_t n) {
     const Vector direction = basis.empty()
                                  ? Vector{1, 0, 0}
                                  : perpendicular(basis[0], basis.size() > 1 ? &basis[1] : nullptr);
-    result.vectors[axis] = scaled(direction, extent(positions, n, direction) + 1.0);
+    result.vectors[axis] = scaled(direction, extent(positions, n, direction) + 1.01 * cutoff);
     basis.push_back(direction);
   }
+  result.periodic = {true, true, true};
   return result;
 }
 
@@ -156,7 +159,7 @@ void check_shape(const Cell &cell, std::size_t n, double cutoff) {
   double cells = 1.0;
   double fewest_cells = HUGE_VAL;
   for (int axis = 0; axis < 3; ++axis) {
-    images *= cell.periodic[axis] ? 1.0 + 2.0 * cutoff / heights[axis] : 1.0;
+    images *= 1.0 + 2.0 * cutoff / heights[axis];
     const double along = std::max(1.0, std::trunc(heights[axis] / cutoff));
     cells *= along;
     fewest_cells = std::min(fewest_cells, along);
@@ -181,7 +184,7 @@ class VesinList {
   VesinList(const VesinList &) = delete;
   VesinList &operator=(const VesinList &) = delete;
 
-  /// Every pair once, in one of its two directions.
+  /// Every pair in a fully periodic cell once, in one of its two directions.
   const VesinNeighborList &half_list(const double *positions, std::size_t n, const Cell &cell,
                                      double cutoff, int threads) {
     VesinOptions options{};
@@ -194,11 +197,10 @@ class VesinList {
     options.return_shifts = false;
     options.return_distances = false;
     options.return_vectors = true;
+    const bool periodic[3] = {true, true, true};
     double box[3][3];
-    bool periodic[3];
     for (int axis = 0; axis < 3; ++axis) {
       std::copy(cell.vectors[axis].begin(), cell.vectors[axis].end(), box[axis]);
-      periodic[axis] = cell.periodic[axis];
     }
     const char *problem = nullptr;
     const int status = vesin_neighbors(reinterpret_cast<const double (*)[3]>(positions), n, box,
@@ -301,7 +303,7 @@ Edges find_edges(const double *positions, std::size_t n, std::size_t centers, co
   if (n == 0) {
     grouped.first = {0};
   } else {
-    const Cell enclosing = completed(cell, positions, n);
+    const Cell enclosing = enclosed(cell, positions, n, cutoff);
     check_shape(enclosing, n, cutoff);
     thread_local VesinList list;
     grouped = group_by_center(list.half_list(positions, n, enclosing, cutoff,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from ase import Atoms
@@ -160,7 +160,7 @@ class Annotator:
         return f"Annotator({self.name!r}, device={self.device!r})"
 
 
-class SymGNNCalculator(Calculator):  # type: ignore[misc]
+class SymGNNCalculator(Calculator):
     """An :class:`Annotator` as an ASE calculator.
 
     ``atoms.calc = SymGNNCalculator("cuzr")`` and then
@@ -174,8 +174,8 @@ class SymGNNCalculator(Calculator):  # type: ignore[misc]
         threads: CPU threads during a call; 0 leaves torch's setting.
     """
 
-    implemented_properties: ClassVar[list[str]] = [keys.ENERGY_BARRIER]
-    ignored_changes: ClassVar[set[str]] = {"initial_charges", "initial_magmoms"}
+    implemented_properties: list[str] = [keys.ENERGY_BARRIER]  # noqa: RUF012 (ASE's convention)
+    ignored_changes: set[str] = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
     def __init__(
         self, model: str | PathLike[str] = "cuzr", *, device: str = "auto", threads: int = 0
@@ -192,6 +192,8 @@ class SymGNNCalculator(Calculator):  # type: ignore[misc]
     ) -> None:
         """Fill ``results`` with every output of the model, arrays [N] in eV."""
         super().calculate(atoms, properties, system_changes)
+        if self.atoms is None:
+            raise StructureError("the calculator has no atoms; pass them, or set atoms.calc")
         (prediction,) = self.annotator.predict([self.atoms])
         self.results = {
             output: prediction[:, column].copy()

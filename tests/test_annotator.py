@@ -1,0 +1,255 @@
+"""What `Annotator` and `SymGNNCalculator` promise."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms, units
+from ase.calculators.lj import LennardJones
+from ase.io import read, write
+from ase.md.verlet import VelocityVerlet
+
+import symgnn
+from symgnn import Annotator, SymGNNCalculator
+from symgnn._native import check_torch_version
+from symgnn.errors import StructureError, SymGNNError
+from symgnn.graph import build_graph
+from tiny_model import CUTOFF, ELEMENTS, tiny_network, write_tiny_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> dict[str, Path]:
+    """Tiny models by name: one output in either precision, and one with an uncertainty."""
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        "float32": write_tiny_model(folder / "single.pt", dtype="float32"),
+        "float64": write_tiny_model(folder / "double.pt"),
+        "std": write_tiny_model(folder / "uncertain.pt", std=True),
+    }
+
+
+def eager_barriers(atoms: Atoms, **options) -> np.ndarray:
+    """The network run by Python on the graph made by Python."""
+    network = tiny_network(**options)
+    graph = build_graph(atoms, CUTOFF, ELEMENTS, dtype=network.readout.dtype)
+    with torch.no_grad():
+        return network(graph.species, graph.edge_index, graph.edge_vector).double().numpy()
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
+def test_gives_what_the_eager_network_gives(models, glass, dtype, tolerance) -> None:
+    annotated = Annotator(models[dtype]).annotate(glass)
+    assert annotated is glass
+    barriers = glass.arrays["energy_barrier"]
+    assert barriers.shape == (len(glass),)
+    assert barriers.dtype == np.float64
+    np.testing.assert_allclose(barriers, eager_barriers(glass, dtype=dtype)[:, 0], atol=tolerance)
+    assert barriers.std() > 0.01
+
+
+def test_several_models_live_in_one_process(models, glass) -> None:
+    single, double, uncertain = (Annotator(models[key]) for key in ("float32", "float64", "std"))
+    first = single.annotate(glass.copy()).arrays["energy_barrier"]
+    double_result = double.annotate(glass.copy()).arrays["energy_barrier"]
+    assert "energy_barrier_std" in uncertain.annotate(glass.copy()).arrays
+    again = single.annotate(glass.copy()).arrays["energy_barrier"]
+    assert first.tobytes() == again.tobytes()
+    np.testing.assert_allclose(first, double_result, atol=1e-5)
+
+
+def test_uncertainty_is_the_second_output(models, glass) -> None:
+    Annotator(models["std"]).annotate(glass)
+    expected = eager_barriers(glass, std=True)
+    np.testing.assert_allclose(glass.arrays["energy_barrier"], expected[:, 0], atol=1e-12)
+    np.testing.assert_allclose(glass.arrays["energy_barrier_std"], expected[:, 1], atol=1e-12)
+
+
+def test_takes_any_iterable_of_structures(models, glass) -> None:
+    structures = [glass, glass[:20], Atoms("Cu"), glass.repeat((1, 1, 2))]
+    annotator = Annotator(models["float64"])
+    annotated = annotator.annotate(atoms for atoms in structures)
+    assert all(one is other for one, other in zip(annotated, structures, strict=True))
+    for atoms in structures:
+        alone = annotator.predict([atoms])[0][:, 0]
+        assert atoms.arrays["energy_barrier"].tobytes() == alone.tobytes()
+    assert annotator.annotate([]) == []
+
+
+def test_one_bad_structure_leaves_all_untouched(models, glass) -> None:
+    broken = glass.copy()
+    broken.positions[7, 1] = np.nan
+    with pytest.raises(StructureError, match="atom 7"):
+        Annotator(models["float64"]).annotate([glass, broken])
+    assert "energy_barrier" not in glass.arrays
+    assert not glass.info
+
+
+def test_annotating_again_replaces(models, glass) -> None:
+    annotator = Annotator(models["float64"])
+    before = annotator.annotate(glass).arrays["energy_barrier"].copy()
+    glass.rattle(0.1, seed=3)
+    assert not np.allclose(annotator.annotate(glass).arrays["energy_barrier"], before)
+
+
+def test_permuted_atoms_have_permuted_barriers(models, glass) -> None:
+    order = np.random.default_rng(0).permutation(len(glass))
+    shuffled = glass[order]
+    annotator = Annotator(models["float64"])
+    annotator.annotate([glass, shuffled])
+    np.testing.assert_allclose(  # the order of sums differs
+        shuffled.arrays["energy_barrier"], glass.arrays["energy_barrier"][order], atol=1e-12
+    )
+
+
+def test_wrapping_and_repeating_change_nothing(models, glass) -> None:
+    annotator = Annotator(models["float64"])
+    expected = annotator.annotate(glass).arrays["energy_barrier"]
+    moved = glass.copy()
+    shifts = np.random.default_rng(1).integers(-3, 4, (len(glass), 3))
+    moved.positions += shifts @ glass.cell.array
+    repeated = glass.repeat((2, 1, 1))
+    annotator.annotate([moved, repeated])
+    np.testing.assert_allclose(moved.arrays["energy_barrier"], expected, atol=1e-11)
+    np.testing.assert_allclose(repeated.arrays["energy_barrier"], np.tile(expected, 2), atol=1e-11)
+
+
+def test_threads_change_nothing_beyond_rounding(models, glass) -> None:
+    before = torch.get_num_threads()
+    large = glass.repeat((3, 3, 3))
+    one = Annotator(models["float32"], threads=1).predict([large])[0]
+    two = Annotator(models["float32"], threads=2).predict([large])[0]
+    np.testing.assert_allclose(one, two, atol=1e-6)
+    assert torch.get_num_threads() == before
+
+
+PREDICT = """
+import sys
+import numpy as np
+{first}
+import symgnn._core as core
+{last}
+positions = np.load(sys.argv[2])
+inputs = [(positions, np.arange(len(positions)) % 2, np.eye(3) * 13.25, [True] * 3)]
+sys.stdout.buffer.write(core.Annotator(sys.argv[1], "cpu").annotate(inputs)[0].tobytes())
+"""
+
+
+def test_processes_agree_byte_for_byte_in_any_import_order(models, glass, tmp_path) -> None:
+    np.save(tmp_path / "positions.npy", glass.positions)
+    outputs = set()
+    for first, last in (("import torch", ""), ("", "import torch"), ("", "")):
+        script = PREDICT.format(first=first, last=last)
+        outputs.add(
+            subprocess.run(
+                [sys.executable, "-c", script, models["float32"], tmp_path / "positions.npy"],
+                check=True,
+                capture_output=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            ).stdout
+        )
+    assert len(outputs) == 1
+    assert len(outputs.pop()) == 8 * len(glass)
+
+
+def test_info_survives_extended_xyz(models, glass, tmp_path) -> None:
+    path = tmp_path / "glass.xyz"
+    write(path, Annotator(models["float64"]).annotate(glass))
+    (again,) = read(path, ":")
+    assert again.info["symgnn_model"] == "double"
+    assert again.info["symgnn_units"] == "eV"
+    digest = hashlib.sha256(models["float64"].read_bytes()).hexdigest()
+    assert again.info["symgnn_model_sha256"] == digest
+    np.testing.assert_allclose(
+        again.arrays["energy_barrier"], glass.arrays["energy_barrier"], atol=1e-8
+    )
+
+
+def test_describes_its_model(models) -> None:
+    annotator = Annotator(models["std"])
+    assert annotator.elements == ELEMENTS
+    assert annotator.cutoff == CUTOFF
+    assert annotator.name == "uncertain"
+    assert annotator.metadata["layers"] == 2
+    assert annotator.device in ("cpu", "cuda:0")
+
+
+def test_unknown_element_is_named(models) -> None:
+    with pytest.raises(StructureError, match="not trained on Al; it knows Cu, Zr"):
+        Annotator(models["float64"]).annotate(Atoms("CuAl", positions=np.eye(3)[:2]))
+
+
+@pytest.mark.parametrize(
+    ("atoms", "words"),
+    [
+        (Atoms(), "no atoms"),
+        (Atoms("Cu", pbc=True), "no extent"),
+        (Atoms("Cu", positions=[[np.inf, 0, 0]]), "finite"),
+    ],
+)
+def test_impossible_structures(models, atoms, words) -> None:
+    with pytest.raises(StructureError, match=words):
+        Annotator(models["float64"]).annotate(atoms)
+
+
+def test_calculator_follows_the_atoms(models, glass) -> None:
+    calculator = SymGNNCalculator(models["std"])
+    glass.calc = calculator
+    before = glass.calc.get_property("energy_barrier", glass)
+    expected = Annotator(models["std"]).annotate(glass.copy())
+    np.testing.assert_array_equal(before, expected.arrays["energy_barrier"])
+    np.testing.assert_array_equal(
+        calculator.get_property("energy_barrier_std", glass), expected.arrays["energy_barrier_std"]
+    )
+    glass.rattle(0.05, seed=2)
+    assert not np.allclose(calculator.get_property("energy_barrier", glass), before)
+
+
+def test_calculator_over_a_trajectory(models, glass) -> None:
+    trajectory = [glass, glass[:50], glass.repeat((2, 1, 1))]
+    calculator = SymGNNCalculator(models["float64"])
+    for atoms in trajectory:
+        barriers = calculator.get_property("energy_barrier", atoms)
+        np.testing.assert_allclose(barriers, eager_barriers(atoms)[:, 0], atol=1e-12)
+
+
+def test_calculator_watches_molecular_dynamics(models, glass) -> None:
+    small = glass[:20]
+    small.pbc = False
+    small.calc = LennardJones(sigma=2.0, epsilon=0.01, rc=4.0)
+    calculator = SymGNNCalculator(models["float64"])
+    means = []
+    dynamics = VelocityVerlet(small, timestep=1.0 * units.fs)
+    dynamics.attach(
+        lambda: means.append(calculator.get_property("energy_barrier", small).mean()), interval=2
+    )
+    dynamics.run(4)
+    assert len(means) == 3
+    assert len(set(means)) == 3
+
+
+def test_import_is_quick_and_brings_no_torch() -> None:
+    script = "import sys, symgnn, symgnn.lammps; symgnn.lammps.plugin_directory();"
+    script += "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_other_torch_is_one_readable_error() -> None:
+    check_torch_version("2.13.0", "2.13.1+cu128")
+    with pytest.raises(SymGNNError, match=r"compiled against torch 2\.13\.0, but torch 2\.14\.0"):
+        check_torch_version("2.13.0", "2.14.0")
+
+
+def test_version_is_that_of_the_package() -> None:
+    from importlib.metadata import version
+
+    assert symgnn.__version__ == version("symgnn")
