@@ -310,7 +310,7 @@ def test_the_sample_prints_barriers_from_a_live_run(tmp_path: Path, model: str) 
     command = [lmp, "-in", "in.barriers", "-var", "model", model]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     frames = read_structures(folder / "barriers.dump")
-    assert [len(atoms) for atoms in frames] == [3000] * 3
+    assert [len(atoms) for atoms in frames] == [3000] * 2
     expected = Annotator(model).annotate(frames[0]).arrays["energy_barrier"]
     assert np.ptp(frames[-1].arrays["c_barrier"]) > 0
     assert expected.shape == frames[0].arrays["c_barrier"].shape

@@ -1,0 +1,81 @@
+"""What README shows can be copied, pasted and run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from typing import TYPE_CHECKING
+
+import pytest
+
+from symgnn.cli import VERBS
+from symgnn.structures import read_structures
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCRIPTS = sysconfig.get_path("scripts")
+
+
+def blocks(readme: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def readme(repository: Path) -> str:
+    return (repository / "README.md").read_text(encoding="utf-8")
+
+
+def test_code_blocks_run_in_order_as_they_stand(
+    readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LAMMPS, then Python, then the command line, in one folder, as a reader would."""
+    lammps, command_line = blocks(readme, "bash")
+    (python,) = blocks(readme, "python")
+    environment = {**os.environ, "PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
+
+    def run(command: list[str]) -> str:
+        result = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+        return result.stdout
+
+    run(["bash", "-ec", lammps])
+    assert len(read_structures(tmp_path / "glass" / "barriers.dump")) == 2
+    assert "softest atoms of 3000" in run([sys.executable, "-c", python])
+    assert "energy_barrier" in read_structures(tmp_path / "glass.xyz")[0].arrays
+    assert "Cu, Zr" in run(["bash", "-ec", command_line])
+    assert len(read_structures(tmp_path / "again.xyz")[0]) == 3000
+    assert (tmp_path / "annotated.csv").read_text().count("\n") == 3001
+
+
+def test_the_lammps_lines_are_those_of_the_sample(readme: str, repository: Path) -> None:
+    (shown,) = blocks(readme, "lammps")
+    sample = (repository / "python/symgnn/samples/in.barriers").read_text(encoding="utf-8")
+    lines = {" ".join(line.split()) for line in sample.splitlines()}
+    for line in shown.splitlines():
+        assert " ".join(line.split()).replace("cuzr", "${model}") in lines
+
+
+def test_other_commands_exist(readme: str, repository: Path) -> None:
+    makefile = (repository / "Makefile").read_text(encoding="utf-8")
+    shown = "\n".join(blocks(readme, "sh"))
+    for target in re.findall(r"^make (\S+)", shown, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    verbs = re.findall(r"^symgnn (\S+)", shown, re.MULTILINE)
+    assert verbs
+    assert set(verbs) <= set(VERBS)
+
+
+def test_links_lead_somewhere(readme: str, repository: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", readme):
+        if not target.startswith("https://"):
+            assert (repository / target).exists(), target
+
+
+def test_no_number_is_left_open(readme: str) -> None:
+    assert "⟨" not in readme
