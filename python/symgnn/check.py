@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 from ase.io import write
-from symgnn.annotator import Annotator
 
+from symgnn.annotator import Annotator
 from symgnn.errors import SymGNNError
 from symgnn.keys import ENERGY_BARRIER
 from symgnn.structures import read_structures

@@ -406,12 +406,14 @@ def _invariance(scripted: nn.Module, graph: Graph, reference: Tensor) -> tuple[f
 
 
 def _test_graph(config: ModelConfig, elements: Sequence[str], dtype: torch.dtype) -> Graph:
-    """The graph of the sample glass; for other elements, with its species renamed."""
-    atoms = sample_glass()
-    names = dict(zip(("Cu", "Zr"), (elements[0], elements[-1]), strict=True))
-    if not {"Cu", "Zr"} <= set(elements):
-        atoms.symbols[:] = [names[symbol] for symbol in atoms.get_chemical_symbols()]
-    return build_graph(atoms, config.cutoff, elements, self_edges=config.self_edges, dtype=dtype)
+    """The graph of the sample glass, with elements that the model knows."""
+    return build_graph(
+        sample_glass(elements),
+        config.cutoff,
+        elements,
+        self_edges=config.self_edges,
+        dtype=dtype,
+    )
 
 
 def _attention(model: SymGNN) -> list[EdgeAttention]:

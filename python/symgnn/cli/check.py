@@ -10,8 +10,6 @@ from symgnn.cli.options import DeviceOption, ElementsOption, element_names
 from symgnn.errors import StructureError, SymGNNError
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
     from symgnn.check import Comparison
 
 
@@ -37,7 +35,10 @@ def check(
     from symgnn.check import compare_with_lammps
 
     if structure is None:
-        atoms = _sample_for(model)
+        from symgnn.annotator import Annotator
+        from symgnn.samples import sample_glass
+
+        atoms = sample_glass(Annotator(model, device="cpu").elements)
     else:
         from symgnn.structures import read_structures
 
@@ -54,19 +55,6 @@ def check(
             f"{model} gives other barriers in LAMMPS than in Python, by up to {largest:.1e} eV:"
             " export it again, and report it if that does not help"
         )
-
-
-def _sample_for(model: str) -> Atoms:
-    """The sample glass; for a model without Cu and Zr, with its species renamed."""
-    from symgnn.annotator import Annotator
-    from symgnn.samples import sample_glass
-
-    atoms = sample_glass()
-    known = Annotator(model, device="cpu").metadata["elements"]
-    if not {"Cu", "Zr"} <= set(known):
-        names = {"Cu": known[0], "Zr": known[-1]}
-        atoms.symbols[:] = [names[symbol] for symbol in atoms.get_chemical_symbols()]
-    return atoms
 
 
 def _print_table(model: str, comparisons: list[Comparison]) -> None:

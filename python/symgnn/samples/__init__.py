@@ -10,6 +10,8 @@ from symgnn.potentials import write_potential
 from symgnn.structures import read_structures
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ase import Atoms
 
 _FOLDER = Path(__file__).parent
@@ -24,9 +26,18 @@ INPUT: Final = "in.barriers"
 """A LAMMPS input that prints the barriers of the sample glass at 300 K."""
 
 
-def sample_glass() -> Atoms:
-    """The sample glass: 3,000 atoms, periodic, Å."""
-    return read_structures(_FOLDER / GLASS)[0]
+def sample_glass(elements: Sequence[str] | None = None) -> Atoms:
+    """The sample glass: 3,000 atoms, periodic, Å.
+
+    Args:
+        elements: those that a model knows. Where Cu or Zr is not among them, the atoms take the
+            first and the last of these instead, so that any model can be tried on a real glass.
+    """
+    atoms = read_structures(_FOLDER / GLASS)[0]
+    if elements is not None and not {"Cu", "Zr"} <= set(elements):
+        names = {"Cu": elements[0], "Zr": elements[-1]}
+        atoms.symbols[:] = [names[symbol] for symbol in atoms.get_chemical_symbols()]
+    return atoms
 
 
 def write_sample(folder: str | Path) -> list[Path]:
