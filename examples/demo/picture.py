@@ -10,7 +10,7 @@ from matplotlib.collections import EllipseCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
-from matplotlib.ticker import MultipleLocator
+from matplotlib.ticker import MaxNLocator
 
 from symgnn.keys import ENERGY_BARRIER
 
@@ -126,7 +126,7 @@ def _draw_histograms(axes: Axes, kinds: dict[str, NDArray[np.float64]]) -> None:
         )
     axes.set(xlabel="energy barrier (eV)", ylabel="share of atoms per eV", xlim=edges[[0, -1]])
     axes.set_ylim(0, axes.get_ylim()[1] * 1.28)
-    axes.yaxis.set_major_locator(MultipleLocator(0.5))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_title("Barriers of all atoms, by kind of positions", loc="left")
     axes.legend(frameon=False, loc="upper left", fontsize=10, alignment="left")
     axes.spines[["top", "right"]].set_visible(False)
