@@ -144,6 +144,12 @@ def test_the_same_structure_always_gives_the_same_bits(exported):
     assert torch.equal(first, again)
 
 
+def test_the_file_does_not_tell_where_it_was_made(exported, repository):
+    content = exported["paper", "float32"][1].read_bytes()
+    assert str(repository).encode() not in content
+    assert b"site-packages" not in content
+
+
 def test_metadata_are_complete(exported):
     _, metadata = load(exported["paper", "float32"][1])
     assert metadata.keys() >= {

@@ -10,6 +10,7 @@ stored; edges must be sorted by center.
 import io
 import json
 import warnings
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -380,8 +381,18 @@ def export_model(
             scripted, buffer, _extra_files={METADATA_FILE: json.dumps(metadata, indent=1)}
         )
     with written_whole(output) as unfinished:
-        unfinished.write_bytes(buffer.getvalue())
+        unfinished.write_bytes(_without_source_locations(buffer))
     return Exported(output, difference, rms, largest)
+
+
+def _without_source_locations(archive: io.BytesIO) -> bytes:
+    """The same archive without the records that name folders of this computer, or this export."""
+    result = io.BytesIO()
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(result, "w") as target:
+        for record in source.infolist():
+            if not record.filename.endswith((".debug_pkl", "/.data/serialization_id")):
+                target.writestr(zipfile.ZipInfo(record.filename), source.read(record))
+    return result.getvalue()
 
 
 def _invariance(scripted: nn.Module, graph: Graph, reference: Tensor) -> tuple[float, float]:
