@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 import symgnn
 from symgnn import Annotator
 from symgnn.evaluation import evaluate_files
