@@ -175,6 +175,36 @@ def test_training_draws_anew_and_evaluation_does_not():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("distribution", ["von_mises", "haar", "octahedral", "none"])
+def test_the_evaluation_set_is_the_same_in_every_dtype(distribution):
+    """Or the exported float32 network would not be the one that was validated."""
+    torch.manual_seed(0)
+    module = Symmetrization(distribution, evaluation_samples=3).eval()
+    before = module()
+    assert before.dtype == torch.float64
+    assert torch.equal(module.to(torch.float32)(), before)
+    assert torch.equal(module.to(torch.float64)(), before)
+
+
+def test_evaluation_seeds_no_other_device(monkeypatch):
+    """torch.manual_seed would also reset GPUs, so that every epoch had the same dropout."""
+
+    def seed_everything(_seed):
+        raise AssertionError("seeds every device")
+
+    monkeypatch.setattr(torch, "manual_seed", seed_everything)
+    Symmetrization("haar").eval()()
+
+
+@pytest.mark.parametrize("concentration", [0.0, float("nan"), float("inf"), 1e300, 1e20])
+def test_a_concentration_out_of_bounds_gives_nan_and_ends(concentration):
+    """torch's rejection sampler would never return."""
+    kappa = torch.tensor([2.0, concentration], dtype=torch.float64)
+    angles = sample_von_mises(torch.zeros(2, dtype=torch.float64), kappa, 5)
+    assert angles[:, 0].isfinite().all()
+    assert angles[:, 1].isnan().all()
+
+
 @pytest.mark.parametrize("level", ["edge", "output"])
 def test_haar_error_shrinks_with_the_number_of_samples(graph, matrices, level):
     """An average of 2K independent terms is off by an amount that falls like K^(-1/2)."""

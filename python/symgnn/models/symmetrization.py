@@ -22,6 +22,8 @@ from torch import Tensor, nn
 Distribution = Literal["von_mises", "haar", "octahedral", "none"]
 
 _QUADRATURE_NODES, _QUADRATURE_WEIGHTS = np.polynomial.legendre.leggauss(64)
+_CPU = torch.device("cpu")
+_LARGEST_CONCENTRATION = 1e12  # a spread of 1e-6 radian; torch's sampler never ends far above it
 
 
 class _ImplicitVonMises(torch.autograd.Function):
@@ -61,12 +63,15 @@ def sample_von_mises(location: Tensor, concentration: Tensor, count: int) -> Ten
         count: number of samples.
 
     Returns:
-        [count, *] angles, radian.
+        [count, *] angles, radian; NaN where training has driven a concentration out of bounds.
     """
     with torch.no_grad():
+        kappa = concentration.detach().cpu()
+        usable = (kappa > 0.0) & (kappa < _LARGEST_CONCENTRATION)
         base = torch.distributions.VonMises(
-            torch.zeros_like(location), concentration.detach(), validate_args=False
+            torch.zeros_like(kappa), kappa.where(usable, 1.0), validate_args=False
         ).sample(torch.Size([count]))
+        base = base.where(usable, torch.nan).to(location.device)
     sample: Tensor = _ImplicitVonMises.apply(base, concentration.expand_as(base))
     return location + sample
 
@@ -117,7 +122,8 @@ class Symmetrization(nn.Module):
 
     In training every call draws a new set. In evaluation the set is a fixed function of the
     parameters (drawn from a seed of its own), so that a structure always gets the same barrier;
-    this is the set which export freezes.
+    this is the set which export freezes. All draws are made on the CPU in float64, so that a
+    network has the same set on every device and in every dtype.
 
     Args:
         distribution: ``von_mises`` (learned), ``haar`` (uniform), ``octahedral`` (all 48 elements)
@@ -146,19 +152,20 @@ class Symmetrization(nn.Module):
         if self.training:
             return self.draw(self.samples)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.evaluation_seed)
+            # The CPU's generator alone: torch.manual_seed would reset the dropout of a GPU too.
+            torch.default_generator.manual_seed(self.evaluation_seed)
             return self.draw(self.evaluation_samples)
 
     def draw(self, samples: int) -> Tensor:
         """A new set of K = ``samples`` rotations and as many non-rotations, [T, 3, 3]."""
-        group: Tensor = self.get_buffer("group")
+        group = self.get_buffer("group").double()
         if self.distribution == "octahedral":
             return group
         if self.distribution == "none":
             return torch.eye(3, dtype=group.dtype, device=group.device)[None]
         if self.distribution == "haar":
-            rotations = haar_rotations(2 * samples, dtype=group.dtype, device=group.device)
-            rotations = rotations.view(samples, 2, 3, 3)
+            rotations = haar_rotations(2 * samples, dtype=group.dtype, device=_CPU)
+            rotations = rotations.to(group.device).view(samples, 2, 3, 3)
         else:
             angles = sample_von_mises(
                 self.location.double(), self.log_concentration.double().exp(), samples
