@@ -1,0 +1,128 @@
+"""Barriers at temperature: instantaneous and averaged positions against the inherent structure.
+
+LAMMPS runs a glass with the 2009 Cu-Zr potential and averages positions over 1 ps, several times
+for each of several velocity seeds; models then annotate the minimum, the last snapshot of each
+window, and its average.
+
+    python benchmarks/temperature.py cuzr [MODEL ...] [--glass FILE] [--temperatures 50 300 600]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sysconfig
+import tempfile
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+from symgnn import Annotator, read_structures
+from symgnn.potentials import CUZR_2009, write_potential
+from symgnn.samples import sample_glass
+
+INPUT = """\
+units         metal
+boundary      p p p
+atom_modify   map array
+read_data     glass.data
+mass          1 63.546
+mass          2 91.224
+pair_style    eam/fs
+pair_coeff    * * {potential} Cu Zr
+timestep      0.001
+velocity      all create {twice} {seed}
+fix           motion all nvt temp {temperature} {temperature} 0.1
+run           3000
+compute       unwrapped all property/atom xu yu zu
+fix           average all ave/atom 10 100 1000 c_unwrapped[1] c_unwrapped[2] c_unwrapped[3]
+dump          run all custom 1000 run.dump id type xu yu zu f_average[1] f_average[2] f_average[3]
+dump_modify   run sort id first no format float %20.12g
+run           {steps}
+"""
+
+
+def frames(glass: Atoms, temperature: float, seed: int, windows: int) -> list[tuple[Atoms, Atoms]]:
+    """Snapshot and 1 ps average at the end of each window."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ase.io.write(folder / "glass.data", glass, format="lammps-data", specorder=["Cu", "Zr"])
+        write_potential(folder)
+        (folder / "in.run").write_text(
+            INPUT.format(
+                potential=CUZR_2009,
+                temperature=temperature,
+                twice=2 * temperature,
+                seed=seed,
+                steps=1000 * windows,
+            )
+        )
+        lmp = Path(sysconfig.get_path("scripts")) / "lmp"
+        subprocess.run(
+            [lmp, "-in", "in.run"],
+            cwd=folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={"OMP_NUM_THREADS": "1", **os.environ},
+        )
+        snapshots = read_structures(folder / "run.dump", elements=["Cu", "Zr"])
+    pairs = []
+    for snapshot in snapshots[-windows:]:
+        average = snapshot.copy()
+        columns = [snapshot.arrays[f"f_average[{k}]"] for k in (1, 2, 3)]
+        average.positions = np.stack(columns, axis=1)
+        pairs.append((snapshot, average))
+    return pairs
+
+
+def main() -> None:
+    """Print a table for each model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--glass", help="a Cu-Zr glass at its minimum; default: the sample glass")
+    parser.add_argument("--temperatures", type=float, nargs="+", default=[300.0])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--windows", type=int, default=3)
+    options = parser.parse_args()
+
+    glass = sample_glass() if options.glass is None else read_structures(options.glass)[0]
+    annotators = [Annotator(model) for model in options.models]
+    inherent = {a.path: a.predict([glass])[0][:, 0] for a in annotators}
+    for temperature in options.temperatures:
+        pairs = [
+            pair
+            for seed in range(1, options.seeds + 1)
+            for pair in frames(glass, temperature, seed, options.windows)
+        ]
+        distance = np.mean([_distance(average, glass) for _, average in pairs])
+        print(f"{temperature:g} K, {len(pairs)} windows of 1 ps;", end=" ")
+        print(f"averages lie {distance:.3f} A (rms per component) from the minimum")
+        for annotator in annotators:
+            reference = inherent[annotator.path]
+            print(f"  {annotator.name}:", end=" ")
+            print(f"inherent structure {reference.mean():.3f} +- {reference.std():.3f} eV")
+            for kind, index in (("instantaneous", 0), ("averaged", 1)):
+                values = [annotator.predict([pair[index]])[0][:, 0] for pair in pairs]
+                shifts = [value.mean() - reference.mean() for value in values]
+                correlations = [np.corrcoef(value, reference)[0, 1] for value in values]
+                print(f"    {kind:13s}", end=" ")
+                print(f"mean shift {_range(shifts, '+.3f')} eV,", end=" ")
+                print(f"correlation {_range(correlations, '.3f')}")
+
+
+def _range(values: list[float], form: str) -> str:
+    return f"{np.mean(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def _distance(atoms: Atoms, glass: Atoms) -> float:
+    """Root mean square displacement per component, Å, without whole cells."""
+    fractional = (atoms.positions - glass.positions) @ np.linalg.inv(glass.cell.array)
+    displacement = (fractional - np.round(fractional)) @ glass.cell.array
+    return float(np.sqrt((displacement**2).mean()))
+
+
+if __name__ == "__main__":
+    main()
