@@ -203,6 +203,59 @@ def test_atoms_without_label_do_not_teach(settings, tmp_path):
     assert float(half.model.label_std) == pytest.approx(np.nanstd(labels), rel=1e-6)
 
 
+def test_a_structure_without_any_label_is_left_out(settings, tmp_path):
+    structures = [labeled_glass(seed) for seed in (1, 2, 3)]
+    structures[1].arrays["energy_barrier"][:] = np.nan
+    write_structures(tmp_path / "train.xyz", structures)
+    run = Run(settings, base=tmp_path)
+    assert len(run.train_graphs) == 2
+    assert run.train().epochs == 4
+
+
+@pytest.mark.parametrize(("atoms", "side"), [(1, 2.0), (2, 30.0)])
+def test_a_structure_without_neighbors_is_named(settings, tmp_path, atoms, side):
+    lonely = labeled_glass(1)[:atoms]
+    lonely.set_cell([side] * 3)
+    lonely.positions[:, 0] = np.arange(atoms) * side / 2
+    write_structures(tmp_path / "train.xyz", [labeled_glass(2), lonely])
+    with pytest.raises(DatasetError, match=r"train\.xyz:1: fewer than two"):
+        train(settings, base=tmp_path)
+
+
+@pytest.mark.parametrize("learning_rate", [1e30, 1e4])
+def test_a_diverging_run_ends_with_one_line(settings, tmp_path, learning_rate):
+    """The sampler of a diverged von Mises distribution would never end."""
+    settings.epochs = 20
+    settings.optimizer.learning_rate = learning_rate
+    settings.optimizer.gradient_clip = None
+    with pytest.raises(DatasetError, match=r"lower optimizer\.learning_rate") as error:
+        train(settings, base=tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_files_of_the_same_name_are_told_apart(settings, tmp_path):
+    settings.epochs = 1
+    for folder, seed in (("a", 1), ("b", 2)):
+        (tmp_path / folder).mkdir()
+        write_structures(tmp_path / folder / "glass.xyz", [labeled_glass(seed)])
+    settings.data.train = ["a/glass.xyz", "b/glass.xyz"]
+    checksums = load_checkpoint(train(settings, base=tmp_path).best)["checksums"]["train"]
+    assert list(checksums) == settings.data.train
+    assert len(set(checksums.values())) == 2
+    write_structures(tmp_path / "a" / "glass.xyz", [labeled_glass(9)])
+    with pytest.raises(ConfigError, match="data files changed"):
+        train(settings, base=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("elements", "words"), [(["Cu", "Foo", "Zr"], "'Foo'"), (["Cu", "Zr", "Cu"], "twice")]
+)
+def test_wrong_elements(settings, tmp_path, elements, words):
+    settings.data.elements = elements
+    with pytest.raises(ConfigError, match=words):
+        train(settings, base=tmp_path)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_complete_configurations(name, tmp_path):
     path = tmp_path / "config.yaml"

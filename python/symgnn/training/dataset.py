@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DatasetError
+from ..errors import DatasetError, StructureError
 from ..graph import Graph, build_graph
-from ..structures import read_structures
+from ..structures import STANDARD_STREAM, read_structures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,7 +63,7 @@ def read_labeled(path: Path, label: str, *, elements: Sequence[str] | None = Non
             there = ", ".join(numeric) or "none"
             raise DatasetError(
                 f"{where} has no per-atom column {label!r} (columns there: {there}); "
-                "name yours with data.label=COLUMN"
+                "name yours with data.label=COLUMN in training, --label COLUMN in evaluation"
             )
         values = atoms.arrays[label]
         if values.shape != (len(atoms),) or values.dtype.kind not in "fi":
@@ -72,7 +72,7 @@ def read_labeled(path: Path, label: str, *, elements: Sequence[str] | None = Non
             raise DatasetError(f"{where}: column {label!r} holds infinite values")
     if not any((~np.isnan(atoms.arrays[label].astype(float))).any() for atoms in structures):
         raise DatasetError(f"{path}: every value of column {label!r} is NaN, nothing is labeled")
-    return LabeledFile(path, structures, hashlib.sha256(path.read_bytes()).hexdigest())
+    return LabeledFile(path, structures, _sha256(path))
 
 
 def build_labeled_graphs(
@@ -84,16 +84,30 @@ def build_labeled_graphs(
     self_edges: bool,
     device: torch.device,
 ) -> list[LabeledGraph]:
-    """One graph per structure, on ``device``, float32."""
-    return [
-        LabeledGraph(
-            build_graph(atoms, cutoff, elements, self_edges=self_edges).to(device),
-            torch.as_tensor(atoms.arrays[label], dtype=torch.float32, device=device),
-            file.path.name if len(file.structures) == 1 else f"{file.path.name}:{number}",
-        )
-        for file in files
-        for number, atoms in enumerate(file.structures)
-    ]
+    """One graph per structure with a labeled atom, on ``device``, float32.
+
+    Raises:
+        DatasetError: an element that is not in ``elements``, positions or a cell that make no
+            graph, or a structure with fewer than two edges.
+    """
+    graphs = []
+    for file in files:
+        for number, atoms in enumerate(file.structures):
+            name = f"{file.path}" if len(file.structures) == 1 else f"{file.path}:{number}"
+            values = torch.as_tensor(atoms.arrays[label], dtype=torch.float32, device=device)
+            if bool(values.isnan().all()):
+                continue
+            try:
+                graph = build_graph(atoms, cutoff, elements, self_edges=self_edges)
+            except StructureError as error:
+                raise DatasetError(f"{name}: {error}") from error
+            if len(atoms) < 2 or graph.edge_index.shape[1] < 2:
+                raise DatasetError(
+                    f"{name}: fewer than two atoms or two neighbors within {cutoff:g} Å, which "
+                    "batch normalization cannot learn from; leave this structure out"
+                )
+            graphs.append(LabeledGraph(graph.to(device), values, name))
+    return graphs
 
 
 def merge(graphs: Sequence[LabeledGraph]) -> LabeledGraph:
@@ -117,3 +131,9 @@ def merge(graphs: Sequence[LabeledGraph]) -> LabeledGraph:
         torch.cat([item.label for item in graphs]),
         "+".join(item.name for item in graphs),
     )
+
+
+def _sha256(path: Path) -> str:
+    if str(path) == STANDARD_STREAM:
+        return ""  # read already, and gone
+    return hashlib.sha256(path.read_bytes()).hexdigest()

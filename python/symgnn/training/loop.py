@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from ..errors import ConfigError, DatasetError
+from ..errors import ConfigError, DatasetError, StructureError
 from ..files import written_whole
+from ..lammps_files import check_elements
 from ..models import build_model
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import OptimizerConfig, TrainingConfig, dump_config
@@ -24,7 +25,7 @@ from .dataset import LabeledFile, LabeledGraph, build_labeled_graphs, merge, rea
 from .metrics import Metrics, compute_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 BEST, LAST, METRICS, CONFIG = "best.ckpt", "last.ckpt", "metrics.csv", "config.yaml"
@@ -112,20 +113,26 @@ class Run:
         self.output = base / config.output
         previous = self._previous(resume)
         train_files, validation_files = (
-            [read_labeled(base / name, config.data.label) for name in names]
+            {name: read_labeled(base / name, config.data.label) for name in names}
             for names in (config.data.train, config.data.validation)
         )
         if not train_files or not validation_files:
             raise ConfigError("data.train and data.validation each need at least one file")
-        self.elements = config.data.elements or _elements_of(train_files)
+        self.elements = config.data.elements or _elements_of(train_files.values())
+        try:
+            check_elements(self.elements)
+        except StructureError as error:
+            raise ConfigError(f"data.elements: {error}") from error
+        if len(set(self.elements)) < len(self.elements):
+            raise ConfigError("data.elements: an element stands there twice; name each once")
         self.device = choose_device(config.device)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         _keep_freed_memory()
 
-        def graphs(files: list[LabeledFile]) -> list[LabeledGraph]:
+        def graphs(files: dict[str, LabeledFile]) -> list[LabeledGraph]:
             return build_labeled_graphs(
-                files,
+                list(files.values()),
                 config.data.label,
                 cutoff=config.model.cutoff,
                 elements=self.elements,
@@ -135,7 +142,7 @@ class Run:
 
         self.train_graphs, self.validation_graphs = graphs(train_files), graphs(validation_files)
         self.checksums = {
-            part: {file.path.name: file.sha256 for file in files}
+            part: {name: file.sha256 for name, file in files.items()}
             for part, files in (("train", train_files), ("validation", validation_files))
         }
         self._check_labels()
@@ -213,6 +220,12 @@ class Run:
             output = self.model(graph.species, graph.edge_index, graph.edge_vector)[:, 0]
             error = (output[labeled] - batch.label[labeled]) / self.model.get_buffer("label_std")
             loss = error.square().mean()
+            value = loss.item()
+            if not math.isfinite(value):
+                raise DatasetError(
+                    f"the loss became {value} in epoch {self.epoch + 1}: lower "
+                    "optimizer.learning_rate or optimizer.gradient_clip, and check the labels"
+                )
             self.optimizer.zero_grad()
             loss.backward()
             if self.config.optimizer.gradient_clip is not None:
@@ -223,13 +236,8 @@ class Run:
             self.scheduler.step()
             if self.averaged is not None:
                 self.averaged.update_parameters(self.model)
-            total += loss.item() * int(labeled.sum())
+            total += value * int(labeled.sum())
             atoms += int(labeled.sum())
-        if not math.isfinite(total):
-            raise DatasetError(
-                f"the loss became {total} in epoch {self.epoch + 1}: lower "
-                "optimizer.learning_rate or optimizer.gradient_clip, and check the labels"
-            )
         return total / atoms
 
     def _exhausted(self) -> bool:
@@ -299,6 +307,10 @@ class Run:
                 "optimizer": self.optimizer.state_dict(),
                 "scheduler": self.scheduler.state_dict(),
                 "random_state": torch.get_rng_state(),
+                # Dropout on a GPU draws from the GPU's own generator.
+                "gpu_random_state": (
+                    torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+                ),
                 "best_epoch": self.best_epoch,
                 "best_pearson": self.best_pearson,
                 "rows": self.rows,
@@ -317,6 +329,8 @@ class Run:
         self.optimizer.load_state_dict(previous["optimizer"])
         self.scheduler.load_state_dict(previous["scheduler"])
         torch.set_rng_state(previous["random_state"])
+        if self.device.type == "cuda" and previous["gpu_random_state"] is not None:
+            torch.cuda.set_rng_state(previous["gpu_random_state"], self.device)
         self.epoch, self.best_epoch = previous["epoch"], previous["best_epoch"]
         self.best_pearson, self.rows = previous["best_pearson"], previous["rows"]
 
@@ -389,7 +403,7 @@ def make_schedule(
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def _elements_of(files: list[LabeledFile]) -> list[str]:
+def _elements_of(files: Iterable[LabeledFile]) -> list[str]:
     return sorted(
         {
             symbol
