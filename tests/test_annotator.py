@@ -101,6 +101,20 @@ def test_annotating_again_replaces(models, glass) -> None:
     assert not np.allclose(annotator.annotate(glass).arrays["energy_barrier"], before)
 
 
+@pytest.mark.parametrize("old", [np.zeros(125, int), np.zeros(125, np.float32), np.zeros((125, 1))])
+def test_a_column_of_another_kind_is_replaced(models, glass, old) -> None:
+    expected = Annotator(models["float64"]).predict([glass])[0][:, 0]
+    glass.arrays["energy_barrier"] = old
+    Annotator(models["float64"]).annotate(glass)
+    np.testing.assert_array_equal(glass.arrays["energy_barrier"], expected)
+
+
+def test_a_folder_named_like_a_shipped_model_is_not_taken_for_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cuzr").mkdir()
+    assert Annotator("cuzr").path.name == "cuzr.pt"
+
+
 def test_permuted_atoms_have_permuted_barriers(models, glass) -> None:
     order = np.random.default_rng(0).permutation(len(glass))
     shuffled = glass[order]

@@ -37,11 +37,11 @@ def find_model(model: str | PathLike[str]) -> Path:
         ModelError: there is neither.
     """
     path = Path(model)
+    shipped = PRETRAINED / f"{model}.pt"
+    if path.name == str(model) and shipped.is_file() and not path.is_file():
+        return shipped
     if path.exists():
         return path
-    shipped = PRETRAINED / f"{model}.pt"
-    if path.name == str(model) and shipped.is_file():
-        return shipped
     raise ModelError(
         f"there is no model file '{model}', and no shipped model of this name"
         f" (shipped: {', '.join(pretrained_names()) or 'none'}); check the path"
@@ -139,7 +139,8 @@ class Annotator:
         annotated = list(structures)
         for atoms, prediction in zip(annotated, self.predict(annotated), strict=True):
             for column, output in enumerate(self.outputs):
-                atoms.set_array(output, prediction[:, column].copy(), float, ())
+                # set_array would keep the dtype and shape of a column that is there already.
+                atoms.arrays[output] = prediction[:, column].copy()
             atoms.info[keys.MODEL] = self.name
             atoms.info[keys.MODEL_SHA256] = self._sha256
             atoms.info[keys.UNITS] = str(self.metadata["units"]["energy"])
