@@ -174,3 +174,12 @@ def test_import_dataset_writes_one_file_each(tmp_path: Path) -> None:
             atol=1e-8,
         )
     assert run(["import-dataset", *pickles, "-o", str(tmp_path / "one.xyz")]) == 1
+
+
+def test_two_pickles_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    paths = []
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        paths.append(str(as_pickle(tmp_path / folder / "glass.pkl", published())))
+    assert run(["import-dataset", *paths, "-o", str(tmp_path / "new")]) == 1
+    assert not (tmp_path / "new").exists()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .annotator import Annotator
+from .errors import DatasetError, StructureError
 from .keys import ENERGY_BARRIER
 from .training.dataset import read_labeled
 from .training.metrics import Metrics, compute_metrics
@@ -52,11 +53,16 @@ def evaluate_files(
     for file in files:
         labeled = read_labeled(file, label, elements=elements)
         for number, atoms in enumerate(labeled.structures):
-            # Copied first: annotating replaces the column that holds the labels by default.
-            truth = np.array(atoms.arrays[label], dtype=float)
-            prediction = annotator.annotate(atoms.copy()).arrays[ENERGY_BARRIER]
+            truth = np.asarray(atoms.arrays[label], dtype=float)
             name = str(file) if len(labeled.structures) == 1 else f"{file}:{number}"
-            structures[name] = compute_metrics(prediction, truth)
+            try:
+                prediction = annotator.predict([atoms])[0][:, 0]
+            except StructureError as error:
+                raise StructureError(f"{name}: {error}") from error
+            try:
+                structures[name] = compute_metrics(prediction, truth)
+            except DatasetError as error:
+                raise DatasetError(f"{name}: {error}") from error
             predictions.append(prediction)
             labels.append(truth)
     return Evaluation(

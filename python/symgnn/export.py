@@ -21,10 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import ModelError
+from .errors import ConfigError, ModelError
 from .files import written_whole
 from .graph import Graph, build_graph
 from .keys import ENERGY_BARRIER, METADATA_FILE
+from .lammps_files import check_elements
 from .models import ModelConfig, SymGNN, build_model
 from .models.attention import EdgeAttention
 from .models.symgnn import expand_length
@@ -299,9 +300,13 @@ def export_random(
     atom to atom as those of a trained network do.
 
     Raises:
-        ConfigError: unknown preset.
+        ConfigError: unknown preset, or an element named twice.
+        StructureError: a name that is no chemical symbol.
         SymGNNError: the output cannot be written.
     """
+    check_elements(elements)
+    if len(set(elements)) < len(elements):
+        raise ConfigError("an element is named twice: name each once")
     config = preset(preset_name).model
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

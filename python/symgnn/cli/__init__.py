@@ -7,6 +7,7 @@ so that ``symgnn --help`` answers at once, and raises SymGNNError for what a use
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.metadata
 import importlib.util
@@ -35,6 +36,7 @@ VERBS: Final = (
 """In the order of ``symgnn --help``."""
 
 OK, FAILED, WRONG_USAGE = 0, 1, 2
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Group(TyperGroup):
@@ -103,6 +105,7 @@ def run(arguments: list[str]) -> int:
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         code = app(args=arguments or ["--help"], prog_name="symgnn", standalone_mode=False)
+        sys.stdout.flush()
     except SymGNNError as error:
         if debug:
             traceback.print_exc()
@@ -112,9 +115,17 @@ def run(arguments: list[str]) -> int:
         _complain(_usage_message(error))
         return WRONG_USAGE
     except BrokenPipeError:
-        # The reader of our output went away, as in `symgnn … | head`; Python would complain again
-        # when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output went away, as in `symgnn … | head`.
+        _drop_standard_output()
+        return FAILED
+    except OSError as error:
+        # Files say themselves that they cannot be written, so this is standard output.
+        if error.errno not in _FULL:
+            raise
+        if debug:
+            traceback.print_exc()
+        _drop_standard_output()
+        _complain(f"cannot write standard output: {error.strerror}; free space or use another disk")
         return FAILED
     return code if isinstance(code, int) else OK
 
@@ -122,6 +133,11 @@ def run(arguments: list[str]) -> int:
 def main() -> None:
     """Entry point of the ``symgnn`` program."""
     sys.exit(run(sys.argv[1:]))
+
+
+def _drop_standard_output() -> None:
+    """Python would complain again when it flushes the rest at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _usage_message(error: Any) -> str:

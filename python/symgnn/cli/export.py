@@ -48,6 +48,8 @@ def export(
     names = element_names(elements)
     if random and not names:
         raise typer.BadParameter("--random needs --elements, such as --elements Cu Zr")
+    if checkpoint is not None and names:
+        raise typer.BadParameter("--elements is for --random: a checkpoint has its own elements")
 
     from symgnn.export import export_checkpoint, export_random
 

@@ -35,6 +35,8 @@ def import_dataset(
     one_file = output.suffix in (".xyz", ".extxyz")
     if one_file and len(pickles) > 1:
         raise DatasetError(f"{len(pickles)} files cannot go into {output}: name a folder with -o")
+    if len({path.stem for path in pickles}) < len(pickles):
+        raise DatasetError("two files of one name would go into one output: convert them apart")
     for path in pickles:
         atoms = read_published_pickle(path, element_names(elements) or [])
         if one_file:

@@ -48,6 +48,11 @@ def train(
     from symgnn.training.config import preset as named_preset
 
     if preset is not None:
+        if config is not None or resume or seed is not None or device is not None:
+            raise typer.BadParameter(
+                "--preset prints a configuration and trains nothing: give it alone, and the rest"
+                " with the printed file"
+            )
         typer.echo(dump_config(named_preset(preset)), nl=False)
         return
     if config is None:

@@ -41,11 +41,18 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise ModelError(f"no checkpoint {path}; `symgnn train` writes best.ckpt and last.ckpt")
     if not zipfile.is_zipfile(path):
         raise ModelError(f"{path} is not a SymGNN checkpoint (truncated, or another kind of file)")
+    names = _names_in(path)
+    if any(name.endswith("/constants.pkl") for name in names):
+        raise ModelError(
+            f"{path} is not a SymGNN checkpoint (this is an exported model, which is ready to use;"
+            " a checkpoint is called *.ckpt)"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError) as error:
-        hint = _describe_foreign(path)
-        raise ModelError(f"{path} is not a SymGNN checkpoint ({hint})") from error
+        raise ModelError(
+            f"{path} is not a SymGNN checkpoint (it holds more than tensors and plain values)"
+        ) from error
     if not isinstance(content, dict) or content.get("kind") != _KIND:
         raise ModelError(f"{path} is not a SymGNN checkpoint (written by another program)")
     if content["format"] != FORMAT:
@@ -56,9 +63,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def _describe_foreign(path: Path) -> str:
+def _names_in(path: Path) -> list[str]:
     with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    if any(name.endswith("/constants.pkl") for name in names):
-        return "this is an exported model, which is ready to use; a checkpoint is called *.ckpt"
-    return "it holds more than tensors and plain values"
+        return archive.namelist()

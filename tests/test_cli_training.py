@@ -1,0 +1,247 @@
+"""`symgnn train`, `export` and `evaluate` on the command line: one line for every error."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+from symgnn.annotator import Annotator
+from symgnn.cli import run
+from symgnn.structures import write_structures
+from test_cli import complaint
+from test_training import labeled_glass
+from tiny_model import tiny_metadata, tiny_network, write_tiny_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SYMGNN = Path(sysconfig.get_path("scripts")) / "symgnn"
+
+CONFIG = """
+data: {train: [train.xyz], validation: [validation.xyz]}
+model: {width: 4, heads: [1]}
+epochs: 1
+threads: 1
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with two labeled files and a configuration."""
+    monkeypatch.chdir(tmp_path)
+    write_structures("train.xyz", [labeled_glass(1), labeled_glass(2)])
+    write_structures("validation.xyz", [labeled_glass(3)])
+    Path("config.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def test_train_export_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "config.yaml", "epochs=2", "--seed", "3"]) == 0
+    assert "next: symgnn export run/best.ckpt" in capsys.readouterr().out
+    assert run(["export", "run/best.ckpt", "-o", "model.pt"]) == 0
+    assert Annotator("model.pt").metadata["training"]["seed"] == 3
+    capsys.readouterr()
+
+    assert run(["evaluate", "model.pt", "train.xyz", "validation.xyz", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert list(scores["structures"]) == ["train.xyz:0", "train.xyz:1", "validation.xyz"]
+    assert scores["pooled"]["atoms"] == 3 * 64
+    label = labeled_glass(3).arrays["energy_barrier"]
+    barrier = Annotator("model.pt").predict([labeled_glass(3)])[0][:, 0]
+    expected = {
+        "pearson": np.corrcoef(barrier, label)[0, 1],
+        "mae": np.abs(barrier - label).mean(),
+        "rmse": np.sqrt(((barrier - label) ** 2).mean()),
+    }
+    found = scores["structures"]["validation.xyz"]
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-5)
+    assert run(["evaluate", "model.pt", "validation.xyz"]) == 0
+    assert "Spearman" in capsys.readouterr().out
+
+
+def test_whole_numbers_are_labels_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """A prediction must not be rounded to the type of the labels."""
+    model = str(write_tiny_model(Path("model.pt")))
+    atoms = labeled_glass(1)
+    for name, values in {"whole": np.arange(64), "real": np.arange(64.0)}.items():
+        atoms.arrays["energy_barrier"] = values
+        write_structures(f"{name}.xyz", [atoms])
+    results = []
+    for name in ("whole", "real"):
+        assert run(["evaluate", model, f"{name}.xyz", "--json"]) == 0
+        results.append(json.loads(capsys.readouterr().out)["pooled"])
+    assert results[0] == results[1]
+
+
+def test_evaluate_reads_standard_input() -> None:
+    result = subprocess.run(
+        [SYMGNN, "evaluate", write_tiny_model(Path("model.pt")), "-", "--json"],
+        input=Path("validation.xyz").read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(result.stdout)["pooled"]["atoms"] == 64
+
+
+def without_labels() -> None:
+    atoms = labeled_glass(1)
+    del atoms.arrays["energy_barrier"]
+    write_structures("validation.xyz", [atoms])
+
+
+def constant_labels() -> None:
+    atoms = labeled_glass(1)
+    atoms.arrays["energy_barrier"][:] = 1.37
+    write_structures("validation.xyz", [atoms])
+
+
+def one_unlabeled() -> None:
+    atoms = labeled_glass(1)
+    atoms.arrays["energy_barrier"][:] = np.nan
+    write_structures("validation.xyz", [labeled_glass(2), atoms])
+
+
+def not_finite() -> None:
+    atoms = labeled_glass(1)
+    atoms.positions[5] = np.nan
+    write_structures("validation.xyz", [atoms])
+
+
+def other_element() -> None:
+    atoms = labeled_glass(1)
+    atoms.symbols[3] = "Al"
+    write_structures("validation.xyz", [atoms])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (without_labels, ["validation.xyz", "'energy_barrier'", "--label"]),
+        (constant_labels, ["validation.xyz", "equal 1.37", "undefined"]),
+        (one_unlabeled, ["validation.xyz:1", "0 labeled atoms"]),
+        (not_finite, ["validation.xyz", "finite"]),
+        (other_element, ["validation.xyz", "Al"]),
+    ],
+)
+def test_what_cannot_be_evaluated(
+    spoil: Callable[[], None], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil()
+    assert run(["evaluate", str(write_tiny_model(Path("model.pt"))), "validation.xyz"]) == 1
+    message = complaint(capsys)
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("spoil", [without_labels, constant_labels, not_finite, other_element])
+def test_what_cannot_be_trained_on(
+    spoil: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil()
+    assert run(["train", "config.yaml"]) == 1
+    assert "validation" in complaint(capsys)
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        (["train"], 2, "--preset paper"),
+        (["train", "none.yaml"], 1, "cannot read"),
+        (["train", "config.yaml", "model.depth=3"], 1, "model.depth: unknown key"),
+        (["train", "config.yaml", "data.train=[none.xyz]"], 1, "does not exist"),
+        (["train", "config.yaml", "output=train.xyz"], 1, "cannot create"),
+        (["train", "config.yaml", "--device", "abacus"], 1, "abacus"),
+        (["train", "--preset", "other"], 1, "paper, cuzr"),
+        (["train", "--preset", "paper", "model.width=16"], 2, "alone"),
+        (["export", "-o", "m.pt"], 2, "name a checkpoint"),
+        (["export", "--random", "-o", "m.pt"], 2, "needs --elements"),
+        (["export", "--random", "--elements", "Foo", "-o", "m.pt"], 1, "'Foo'"),
+        (["export", "--random", "--elements", "Cu", "Cu", "-o", "m.pt"], 1, "twice"),
+        (["export", "none.ckpt", "-o", "m.pt"], 1, "no checkpoint"),
+        (["export", "none.ckpt", "--elements", "Cu", "-o", "m.pt"], 2, "--random"),
+        (["export", "config.yaml", "-o", "m.pt"], 1, "not a SymGNN checkpoint"),
+    ],
+)
+def test_requests_that_cannot_be_met(
+    arguments: list[str], code: int, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == code
+    assert word in complaint(capsys)
+    assert not Path("m.pt").exists()
+
+
+def test_a_model_where_a_checkpoint_belongs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["export", str(write_tiny_model(Path("model.pt"))), "-o", "m.pt"]) == 1
+    assert "this is an exported model" in complaint(capsys)
+
+
+def test_export_into_a_missing_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--preset", "cuzr", "--random", "--elements", "Cu", "Zr"]
+    assert run(["export", *arguments, "-o", "missing/model.pt"]) == 1
+    assert "cannot write" in complaint(capsys)
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("checkpoint", "symgnn export"),
+        ("newer", "newer SymGNN"),
+        ("foreign", "no symgnn.json"),
+        ("archive", "not a SymGNN model"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["annotate", "evaluate", "info", "check"])
+def test_wrong_model_files(
+    kind: str, word: str, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path("model.pt")
+    if kind == "checkpoint":
+        torch.save({"network": tiny_network().state_dict()}, path)
+    elif kind == "newer":
+        write_tiny_model(path, metadata={**tiny_metadata(), "format": 99})
+    elif kind == "foreign":
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), str(path))
+    else:
+        np.savez(path.with_suffix(".npz"), numbers=np.zeros(3))
+        path.with_suffix(".npz").rename(path)
+    files = ["validation.xyz"] if verb in ("annotate", "evaluate") else []
+    arguments = [*files, "-m", str(path)] if verb == "annotate" else [str(path), *files]
+    assert run([verb, *arguments]) == 1
+    assert word in complaint(capsys)
+
+
+def test_full_disk_behind_standard_output() -> None:
+    if not Path("/dev/full").exists():
+        pytest.fail("this system has no /dev/full")
+    model = write_tiny_model(Path("model.pt"))
+    for arguments in (
+        ["info", model],
+        ["train", "--preset", "paper"],
+        ["annotate", "validation.xyz", "-m", model, "-o", "-"],
+    ):
+        with Path("/dev/full").open("w") as full:
+            result = subprocess.run(
+                [SYMGNN, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert result.returncode == 1
+        assert result.stderr.startswith("symgnn: cannot write standard output: No space left")
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_molecule_can_be_annotated_but_a_label_of_one_atom_gives_no_correlation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    atom = Atoms("Cu")
+    atom.arrays["energy_barrier"] = np.ones(1)
+    write_structures("one.xyz", [atom])
+    assert run(["evaluate", str(write_tiny_model(Path("model.pt"))), "one.xyz"]) == 1
+    assert "1 labeled atoms" in complaint(capsys)
