@@ -146,6 +146,24 @@ def test_threads_change_nothing_beyond_rounding(models, glass) -> None:
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.backends.cuda.matmul.allow_tf32 = True",
+        "torch.set_float32_matmul_precision('medium')",
+    ],
+)
+def test_whatever_precision_the_program_asks_of_torch(models, setting) -> None:
+    """torch throws where its older and newer switch for TF32 are mixed."""
+    script = (
+        f"import torch; from ase import Atoms; from symgnn import Annotator; {setting}\n"
+        f"Annotator({str(models['float32'])!r}).annotate(Atoms('Cu2', [[0, 0, 0], [2, 2, 0]]))\n"
+        "assert torch.backends.cuda.matmul.fp32_precision == 'tf32'"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
+
+
 PREDICT = """
 import sys
 import numpy as np

@@ -168,26 +168,34 @@ torch::jit::Module load_module(const std::string &path, torch::Device device) {
 }
 
 /// How a network runs: without autograd, without the profiling executor (whose first calls take
-/// seconds), and without TF32. The last two belong to the process and are put back.
+/// seconds), and without TF32. The last two belong to the process and are put back. torch's older
+/// switch, allowTF32CuBLAS, throws where the program has used this one.
 class ExecutionGuard {
  public:
-  ExecutionGuard() : allow_tf32_(at::globalContext().allowTF32CuBLAS()) {
-    if (allow_tf32_) {
-      at::globalContext().setAllowTF32CuBLAS(false);
+  ExecutionGuard() : precision_(at::globalContext().float32Precision(kBackend, kMatmul)) {
+    if (precision_ == at::Float32Precision::TF32) {
+      set(at::Float32Precision::IEEE);
     }
   }
   ~ExecutionGuard() {
-    if (allow_tf32_) {
-      at::globalContext().setAllowTF32CuBLAS(true);
+    if (precision_ == at::Float32Precision::TF32) {
+      set(precision_);
     }
   }
   ExecutionGuard(const ExecutionGuard &) = delete;
   ExecutionGuard &operator=(const ExecutionGuard &) = delete;
 
  private:
+  static constexpr at::Float32Backend kBackend = at::Float32Backend::CUDA;
+  static constexpr at::Float32Op kMatmul = at::Float32Op::MATMUL;
+
+  static void set(at::Float32Precision precision) {
+    at::globalContext().setFloat32Precision(kBackend, kMatmul, precision);
+  }
+
   c10::InferenceMode inference_;
   torch::jit::GraphOptimizerEnabledGuard optimizer_{false};
-  bool allow_tf32_;
+  at::Float32Precision precision_;
 };
 
 c10::IValue run(torch::jit::Module &module, const char *method, std::vector<c10::IValue> inputs) {
