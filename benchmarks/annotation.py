@@ -20,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+LEAST_RATIO, MOST_MEMORY = 2.0, 1500.0  # MB
+
 
 def glass(atoms: int):
     """The sample glass, repeated and cut to about this many atoms."""
@@ -131,6 +133,8 @@ def main() -> None:
         f"eager / exported: median {np.median(ratios):.2f}, "
         f"{min(ratios):.2f} to {max(ratios):.2f} in {len(ratios)} pairs"
     )
+    if np.median(ratios) < LEAST_RATIO or median("exported", "memory") > MOST_MEMORY:
+        sys.exit(f"promised: a ratio of {LEAST_RATIO} and at most {MOST_MEMORY} MB")
 
 
 def _cpu() -> str:

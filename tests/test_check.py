@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from conftest import SHARED_DATA
+from symgnn.check import compare_with_lammps
 from symgnn.cli import run
+from symgnn.export import export_random
+from symgnn.samples import sample_glass
+from symgnn.structures import read_structures
 from tiny_model import tiny_metadata, write_tiny_model
 
 if TYPE_CHECKING:
@@ -54,3 +59,18 @@ def test_unusable_model_is_one_line(
     model = write_tiny_model(tmp_path / "tiny.pt", metadata={**tiny_metadata(), "format": 99})
     assert run(["check", str(model), "--structure", str(structure)]) == 1
     assert "format 99" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_real_glasses_on_one_two_and_four_ranks(tmp_path: Path, dtype: str) -> None:
+    """The paper's network on the sample glass, and on a published one where it is at hand."""
+    model = tmp_path / "paper.pt"
+    export_random("paper", ["Cu", "Zr"], model, dtype=dtype)
+    glasses = [sample_glass()]
+    if SHARED_DATA.is_dir():
+        glasses += read_structures(SHARED_DATA / "cuzr-barriers" / "train0.xyz")
+    for atoms in glasses:
+        for result in compare_with_lammps(model, atoms, ranks=(1, 2, 4)):
+            assert result.atoms == len(atoms)
+            assert result.largest_difference <= {"float32": 2e-5, "float64": 1e-9}[dtype]

@@ -105,3 +105,31 @@ def test_entry_points_are_there(installed) -> None:
         "import os; print(os.listdir(plugin.load()()))"
     )
     assert "symgnnplugin.so" in run(installed, "-c", script)
+
+
+@pytest.mark.slow
+def test_the_plugin_alone_builds_with_plain_cmake_and_loads_by_hand(repository, tmp_path) -> None:
+    """As for a LAMMPS of one's own, which does not look into Python environments."""
+    prefix = Path(sys.prefix)
+    tools = Path(sysconfig.get_path("scripts"))
+    build = tmp_path / "plugin"
+    run(
+        tools / "cmake", "-S", repository, "-B", build, "-G", "Ninja", "-DSYMGNN_PYTHON=OFF",
+        f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_MAKE_PROGRAM={tools / 'ninja'}",
+    )  # fmt: skip
+    run(tools / "cmake", "--build", build)
+    model = write_tiny_model(tmp_path / "tiny.pt")
+    (tmp_path / "in.plugin").write_text(
+        f"plugin load {build / 'symgnnplugin.so'}\n"
+        "units metal\nlattice fcc 3.7\nregion box block 0 3 0 3 0 3\ncreate_box 1 box\n"
+        "create_atoms 1 box\nmass 1 63.5\npair_style zero 5.0\npair_coeff * *\n"
+        f"compute barrier all symgnn {model} Cu\ncompute mean all reduce ave c_barrier\n"
+        "thermo_style custom step c_mean\nrun 0\n"
+    )
+    # The program itself, not the Python script of this name, which would load plugins.
+    lmp = Path(sysconfig.get_path("purelib")) / "lammps" / "lmp"
+    environment = os.environ | {"LD_LIBRARY_PATH": str(prefix / "lib")}
+    environment.pop("LAMMPS_PLUGIN_PATH", None)
+    output = run(lmp, "-in", tmp_path / "in.plugin", "-log", "none", env=environment)
+    assert "Loading plugin" in output or "symgnn" in output
+    assert "Loop time" in output

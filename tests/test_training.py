@@ -17,12 +17,12 @@ import torch
 import yaml
 
 from conftest import random_glass
-from symgnn.errors import ConfigError, DatasetError, ModelError
+from symgnn.errors import ConfigError, DatasetError, ModelError, SymGNNError
 from symgnn.graph import neighbor_list
 from symgnn.structures import write_structures
 from symgnn.training.checkpoint import load_checkpoint, save_checkpoint
 from symgnn.training.config import PRESETS, dump_config, load_config, parse_config, preset
-from symgnn.training.loop import COLUMNS, Run, train
+from symgnn.training.loop import COLUMNS, Run, predict, train
 from symgnn.training.metrics import compute_metrics
 
 
@@ -120,12 +120,14 @@ def test_kill_at_any_moment_loses_at_most_one_epoch_and_no_checkpoint(settings, 
         time.sleep(0.01 * seen)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        (tmp_path / "run" / ".unfinished-1-last.ckpt").touch()  # what a kill may leave behind
         epoch = load_checkpoint(tmp_path / "run" / "last.ckpt")["epoch"]
         load_checkpoint(tmp_path / "run" / "best.ckpt")
         assert epoch >= max(seen, finished)
         finished = epoch
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert not list((tmp_path / "run").glob(".unfinished*"))
     assert_same_network(
         network_of(tmp_path / "whole" / "last.ckpt"), network_of(tmp_path / "run" / "last.ckpt")
     )
@@ -186,6 +188,35 @@ def test_best_checkpoint_holds_the_best_epoch(settings, tmp_path):
     best = load_checkpoint(result.best)
     assert best["epoch"] == result.best_epoch
     assert best["validation"]["pearson"] == pytest.approx(max(scores))
+
+
+def test_displaced_atoms_teach_another_network_and_edges_stay(settings, tmp_path):
+    settings.epochs = 1
+    for output, noise in (("still", 0.0), ("moving", 0.1)):
+        changes = {"output": output, "position_noise": noise}
+        train(settings.model_copy(update=changes), base=tmp_path)
+    still, moving = (network_of(tmp_path / name / "last.ckpt") for name in ("still", "moving"))
+    assert not torch.equal(still["node_decoder.0.weight"], moving["node_decoder.0.weight"])
+
+    run = Run(settings.model_copy(update={"output": "size", "position_noise": 0.05}), base=tmp_path)
+    graph = run.train_graphs[0].graph
+    change = run._displaced(graph) - graph.edge_vector
+    # Both ends of an edge move, so the difference of two displacements has sqrt(2) their size.
+    assert float(change.std()) == pytest.approx(0.05 * 2**0.5, rel=0.1)
+
+
+def test_exact_normalization_leaves_no_constant_error(settings, tmp_path):
+    """Statistics of the training structures as they are, for the weights as they are."""
+    settings.epochs, settings.position_noise = 10, 0.3
+    errors = {}
+    for exact in (True, False):
+        changes = {"output": str(exact), "exact_normalization": exact}
+        run = Run(settings.model_copy(update=changes), base=tmp_path)
+        run.train()
+        predictions = np.concatenate(predict(run.validated_model, run.train_graphs))
+        labels = torch.cat([item.label for item in run.train_graphs]).numpy()
+        errors[exact] = abs(float((predictions - labels).mean()))
+    assert errors[True] < 0.5 * errors[False]
 
 
 def test_atoms_without_label_do_not_teach(settings, tmp_path):
@@ -356,8 +387,10 @@ def test_changed_data_are_noticed_on_resume(settings, tmp_path):
 
 def test_unwritable_output(settings, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot create"):
+    with pytest.raises(SymGNNError, match="file/run"):
         train(settings.model_copy(update={"output": "file/run"}), base=tmp_path)
+    with pytest.raises(ConfigError, match="folder of its own"):
+        train(settings.model_copy(update={"output": "."}), base=tmp_path)
 
 
 def test_absent_device(settings, tmp_path):

@@ -85,7 +85,7 @@ def _draw_slice(figure: Figure, axes: Axes, atoms: Atoms) -> None:
     axes.add_collection(circles)
     axes.set(xlim=(0, width), ylim=(0, height), aspect="equal", xticks=[], yticks=[])
     axes.set_facecolor("#f3f1ec")
-    axes.set_title("A slice of the glass, one atom thick", loc="left")
+    axes.set_title("A slice of the inherent structure, one atom thick", loc="left")
     _draw_key(axes, width)
     bar = figure.colorbar(circles, ax=axes, shrink=0.96, aspect=28, pad=0.02, extend="both")
     bar.set_label("energy barrier (eV)")

@@ -12,6 +12,7 @@ import json
 import warnings
 import zipfile
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,7 +27,7 @@ from .files import written_whole
 from .graph import Graph, build_graph
 from .keys import ENERGY_BARRIER, METADATA_FILE
 from .lammps_files import check_elements
-from .models import ModelConfig, SymGNN, build_model
+from .models import ModelConfig, SymGNN, build_model, settle_normalization
 from .models.attention import EdgeAttention
 from .models.symgnn import expand_length
 from .models.symmetrization import haar_rotations
@@ -317,18 +318,12 @@ def export_random(
 def random_model(config: ModelConfig, elements: Sequence[str]) -> SymGNN:
     """An untrained network with normalization statistics of a sample glass."""
     model = build_model(config, len(elements))
-    graph = _test_graph(config, elements, torch.float32)
-    for part in model.modules():
-        if isinstance(part, nn.BatchNorm1d):
-            part.momentum = None  # plain average over the passes below
-    model.train()
-    with torch.no_grad():
-        model(graph.species, graph.edge_index, graph.edge_vector)
+    settle_normalization(model, [_test_graph(config, elements, torch.float32).inputs])
     for part in model.modules():
         if isinstance(part, nn.BatchNorm1d) and part.running_var is not None:
             # Channels that hardly vary before training would otherwise amplify rounding.
             part.running_var.clamp_(min=_SMALLEST_VARIANCE)
-    return model.eval()
+    return model
 
 
 def export_model(
@@ -346,14 +341,14 @@ def export_model(
         SymGNNError: the output cannot be written.
     """
     config = model.config
-    model = model.cpu().eval().to(DTYPES[dtype])
+    model = deepcopy(model).cpu().eval().to(DTYPES[dtype])
     graph = _test_graph(config, elements, DTYPES[dtype])
     with warnings.catch_warnings():
         # TorchScript is the one format that torch, LAMMPS and C++ all read without Python.
         warnings.filterwarnings("ignore", category=DeprecationWarning, module="torch")
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
         scripted = torch.jit.script(ExportedSymGNN(model).eval())
-        inputs = (graph.species, graph.edge_index, graph.edge_vector)
+        inputs = graph.inputs
         with torch.inference_mode():
             eager = model(*inputs)
             reference = scripted(*inputs)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+_UNFINISHED = ".unfinished-"
+
+
 @contextmanager
 def cannot_write(path: str | Path) -> Iterator[None]:
     """Turn an operating system error inside the block into one line that names the file."""
@@ -34,7 +37,14 @@ def unfinished_path(path: str | Path) -> Path:
     Symbolic links are followed, so that the link survives and its target is replaced.
     """
     target = Path(os.path.realpath(path))
-    return target.with_name(f".unfinished-{os.getpid()}-{target.name}")
+    return target.with_name(f"{_UNFINISHED}{os.getpid()}-{target.name}")
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process left half-written in a folder that is ours alone."""
+    for path in folder.glob(f"{_UNFINISHED}*"):
+        with suppress(OSError):
+            path.unlink()
 
 
 @contextmanager

@@ -39,6 +39,11 @@ class Graph:
     edge_vector: torch.Tensor
     """[E, 3]: r_j + S·cell − r_i, Å, shorter than the cutoff."""
 
+    @property
+    def inputs(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What a network is called with: species, edge_index, edge_vector."""
+        return self.species, self.edge_index, self.edge_vector
+
     def to(self, device: torch.device | str) -> Graph:
         """The same graph on another device."""
         return Graph(

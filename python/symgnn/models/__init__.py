@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .normalization import settle_normalization
 from .symgnn import SymGNN, SymGNNConfig, SymmetrizationConfig
 
 ModelConfig = SymGNNConfig
@@ -13,4 +14,11 @@ def build_model(config: ModelConfig, elements: int) -> SymGNN:
     return SymGNN(config, elements)
 
 
-__all__ = ["ModelConfig", "SymGNN", "SymGNNConfig", "SymmetrizationConfig", "build_model"]
+__all__ = [
+    "ModelConfig",
+    "SymGNN",
+    "SymGNNConfig",
+    "SymmetrizationConfig",
+    "build_model",
+    "settle_normalization",
+]

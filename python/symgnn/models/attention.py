@@ -10,19 +10,10 @@ Source: Kamiński et al., "Rossmann-toolbox" (Brief. Bioinform. 2022), the layer
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
-Normalization = Literal["batch", "layer", "none"]
-
-
-def make_normalization(kind: Normalization, channels: int) -> nn.Module:
-    """Batch, layer or no normalization of [rows, channels]."""
-    if kind == "batch":
-        return nn.BatchNorm1d(channels)
-    return nn.LayerNorm(channels) if kind == "layer" else nn.Identity()
+from .normalization import Normalization, make_normalization
 
 
 def neighbor_softmax(score: Tensor, center: Tensor, atoms: int) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from .attention import EdgeAttention, Normalization, make_normalization
+from .attention import EdgeAttention
+from .normalization import Normalization, make_normalization
 from .symmetrization import Distribution, Symmetrization
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import zipfile
@@ -25,8 +26,10 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     The new file replaces the old in one step after it has reached the disk: a process killed at
     any moment leaves the one or the other.
     """
+    buffer = io.BytesIO()
+    torch.save({"kind": _KIND, "format": FORMAT, **content}, buffer)
     with written_whole(path) as unfinished, unfinished.open("wb") as file:
-        torch.save({"kind": _KIND, "format": FORMAT, **content}, file)
+        file.write(buffer.getbuffer())
         file.flush()
         os.fsync(file.fileno())
 

@@ -59,6 +59,12 @@ class TrainingConfig(BaseModel):
     """Stop after this many epochs without a better validation Pearson correlation."""
     batch_size: int | None = Field(1, ge=1)
     """Structures per optimizer step; null for all of them at once."""
+    position_noise: float = Field(0.0, ge=0.0)
+    """Standard deviation, Å, of a Gaussian displacement that every atom gets anew in each step: a
+    stand-in for the thermal motion that an average over 1 ps leaves, and that labels ignore."""
+    exact_normalization: bool = True
+    """Before each validation, take the statistics of batch normalization from all training
+    structures, without displacements and dropout, instead of running averages over steps."""
     weight_averaging: float = Field(0.95, ge=0.0, lt=1.0)
     """Decay per step of the exponential average of the weights, which is what is validated and
     exported; 0 for none."""
@@ -86,6 +92,7 @@ def _paper() -> TrainingConfig:
         epochs=20000,
         patience=1000,
         batch_size=None,
+        exact_normalization=False,
         weight_averaging=0.0,
     )
 
@@ -108,6 +115,7 @@ def _cuzr() -> TrainingConfig:
         optimizer=OptimizerConfig(learning_rate=3e-3, warmup_epochs=3),
         epochs=90,
         patience=90,
+        position_noise=0.04,
         weight_averaging=0.95,
     )
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ..errors import ConfigError, DatasetError, StructureError
-from ..files import written_whole
+from ..files import make_folder, remove_unfinished, written_whole
 from ..lammps_files import check_elements
-from ..models import build_model
+from ..models import build_model, settle_normalization
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import OptimizerConfig, TrainingConfig, dump_config
 from .dataset import LabeledFile, LabeledGraph, build_labeled_graphs, merge, read_labeled
@@ -27,6 +27,8 @@ from .metrics import Metrics, compute_metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from ..graph import Graph
 
 BEST, LAST, METRICS, CONFIG = "best.ckpt", "last.ckpt", "metrics.csv", "config.yaml"
 COLUMNS = [
@@ -111,6 +113,8 @@ class Run:
     def __init__(self, config: TrainingConfig, *, base: Path, resume: bool = False) -> None:
         self.config = config
         self.output = base / config.output
+        if self.output.resolve() == base.resolve():
+            raise ConfigError("output: name a folder of its own, beside the configuration")
         previous = self._previous(resume)
         train_files, validation_files = (
             {name: read_labeled(base / name, config.data.label) for name in names}
@@ -167,7 +171,8 @@ class Run:
         self.rows: list[list[float]] = []
         if previous is not None:
             self._restore(previous)
-        _make_folder(self.output)
+        make_folder(self.output)
+        remove_unfinished(self.output)
         with written_whole(self.output / CONFIG) as unfinished:
             unfinished.write_text(dump_config(config), encoding="utf-8")
 
@@ -177,6 +182,10 @@ class Run:
         while self.epoch < config.epochs and not self._exhausted():
             began = time.perf_counter()
             loss = self._train_epoch()
+            if config.exact_normalization:
+                settle_normalization(
+                    self.validated_model, (item.graph.inputs for item in self.train_graphs)
+                )
             validation = self.validate()
             self.epoch += 1
             if validation.pearson > self.best_pearson:
@@ -217,7 +226,8 @@ class Run:
         for begin in range(0, len(order), size):
             batch = merge([self.train_graphs[number] for number in order[begin : begin + size]])
             graph, labeled = batch.graph, ~torch.isnan(batch.label)
-            output = self.model(graph.species, graph.edge_index, graph.edge_vector)[:, 0]
+            edge_vector = self._displaced(graph)
+            output = self.model(graph.species, graph.edge_index, edge_vector)[:, 0]
             error = (output[labeled] - batch.label[labeled]) / self.model.get_buffer("label_std")
             loss = error.square().mean()
             value = loss.item()
@@ -239,6 +249,15 @@ class Run:
             total += value * int(labeled.sum())
             atoms += int(labeled.sum())
         return total / atoms
+
+    def _displaced(self, graph: Graph) -> Tensor:
+        """Edge vectors after a random displacement of every atom; edges stay the same."""
+        if self.config.position_noise == 0.0:
+            return graph.edge_vector
+        shape = (len(graph.species), 3)
+        displacement = self.config.position_noise * torch.randn(shape, device=self.device)
+        center, neighbor = graph.edge_index
+        return graph.edge_vector + displacement[neighbor] - displacement[center]
 
     def _exhausted(self) -> bool:
         return self.epoch - self.best_epoch >= self.config.patience
@@ -339,12 +358,7 @@ def predict(model: nn.Module, graphs: list[LabeledGraph]) -> list[np.ndarray]:
     """Barriers [N] of each graph, eV, from the network in evaluation mode."""
     model.eval()
     with torch.inference_mode():
-        return [
-            model(item.graph.species, item.graph.edge_index, item.graph.edge_vector)[:, 0]
-            .cpu()
-            .numpy()
-            for item in graphs
-        ]
+        return [model(*item.graph.inputs)[:, 0].cpu().numpy() for item in graphs]
 
 
 def choose_device(name: str) -> torch.device:
@@ -412,15 +426,6 @@ def _elements_of(files: Iterable[LabeledFile]) -> list[str]:
             for symbol in atoms.get_chemical_symbols()
         }
     )
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot create {folder}: {error.strerror}; choose another with output=FOLDER"
-        ) from error
 
 
 def _keep_freed_memory() -> None:

@@ -10,6 +10,9 @@ from scipy import stats
 
 from ..errors import DatasetError
 
+_SMALLEST_SPREAD = 1e-9
+"""eV; predictions closer together are equal, and rounding alone would order them."""
+
 Values = NDArray[np.floating]
 
 
@@ -45,7 +48,7 @@ def compute_metrics(prediction: Values, label: Values) -> Metrics:
         raise DatasetError(
             f"all {label.size} labels equal {label[0]:g}: their Pearson correlation is undefined"
         )
-    constant = np.ptp(prediction) == 0.0
+    constant = np.ptp(prediction) < _SMALLEST_SPREAD
     error = prediction - label
     return Metrics(
         pearson=0.0 if constant else float(stats.pearsonr(prediction, label).statistic),
