@@ -158,7 +158,7 @@ def test_what_cannot_be_trained_on(
         (["train", "none.yaml"], 1, "cannot read"),
         (["train", "config.yaml", "model.depth=3"], 1, "model.depth: unknown key"),
         (["train", "config.yaml", "data.train=[none.xyz]"], 1, "does not exist"),
-        (["train", "config.yaml", "output=train.xyz"], 1, "cannot create"),
+        (["train", "config.yaml", "output=train.xyz"], 1, "cannot write"),
         (["train", "config.yaml", "--device", "abacus"], 1, "abacus"),
         (["train", "--preset", "other"], 1, "paper, cuzr"),
         (["train", "--preset", "paper", "model.width=16"], 2, "alone"),

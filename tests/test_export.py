@@ -75,7 +75,7 @@ def exported(tmp_path_factory):
             model = random_model(config, ELEMENTS)
             path = folder / f"{name}-{dtype}.pt"
             export_model(model, ELEMENTS, path, dtype=dtype)
-            files[name, dtype] = model, path
+            files[name, dtype] = model.to(DTYPES[dtype]), path
     return files
 
 

@@ -354,10 +354,13 @@ def export_model(
             reference = scripted(*inputs)
             difference = float((reference - eager).abs().max())
             if not difference <= TOLERANCE[dtype]:
-                raise ModelError(
-                    f"the exported network differs from the trained one by {difference:.1e} eV "
-                    f"(allowed: {TOLERANCE[dtype]:.0e}); export with --dtype float64"
-                )
+                # A network may round worse than that by itself: its own error is then allowed.
+                rounding = _rounding_error(model, _test_graph(config, elements, torch.float64))
+                if not difference <= 3.0 * rounding:
+                    raise ModelError(
+                        f"the exported network differs from the trained one by {difference:.1e} eV "
+                        f"(allowed: {TOLERANCE[dtype]:.0e}); export with --dtype float64"
+                    )
             rms, largest = _invariance(scripted, graph, reference)
         metadata = {
             "format": FORMAT,
@@ -393,6 +396,13 @@ def _without_source_locations(archive: io.BytesIO) -> bytes:
             if not record.filename.endswith((".debug_pkl", "/.data/serialization_id")):
                 target.writestr(zipfile.ZipInfo(record.filename), source.read(record))
     return result.getvalue()
+
+
+def _rounding_error(model: SymGNN, graph: Graph) -> float:
+    """Largest difference in eV between a network and itself in float64."""
+    species, edge_index, edge_vector = graph.inputs
+    rounded = model(species, edge_index, edge_vector.to(model.label_mean.dtype))
+    return float((deepcopy(model).double()(*graph.inputs) - rounded).abs().max())
 
 
 def _invariance(scripted: nn.Module, graph: Graph, reference: Tensor) -> tuple[float, float]:
