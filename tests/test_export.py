@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 
 import pytest
 import torch
@@ -214,7 +215,13 @@ def test_checkpoint_to_model(tmp_path):
 
 def test_a_network_that_export_changes_is_not_written(tmp_path, monkeypatch):
     model = random_model(CONFIGS["bare length"], ELEMENTS)
-    monkeypatch.setitem(TOLERANCE, "float32", -1.0)
+
+    def wrong(linear):
+        copy = deepcopy(linear)
+        torch.nn.init.constant_(copy.bias, 0.1)
+        return copy
+
+    monkeypatch.setattr("symgnn.export._copy_linear", wrong)
     with pytest.raises(ModelError, match="differs from the trained one"):
         export_model(model, ELEMENTS, tmp_path / "model.pt")
     assert not (tmp_path / "model.pt").exists()
