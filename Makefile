@@ -12,7 +12,7 @@ PYTHON_FILES := python tests examples cmake setup.py $(wildcard benchmarks)
 
 # Threads that wait should sleep: where other programs compete for the cores, OpenMP's spinning
 # makes a step take a hundred times as long.
-export OMP_WAIT_POLICY ?= PASSIVE
+test test-slow: export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: install demo test test-slow lint bench clean
 

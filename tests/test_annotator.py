@@ -137,6 +137,23 @@ def test_wrapping_and_repeating_change_nothing(models, glass) -> None:
     np.testing.assert_allclose(repeated.arrays["energy_barrier"], np.tile(expected, 2), atol=1e-11)
 
 
+def test_parts_of_a_large_graph_give_the_whole(models, glass) -> None:
+    """With several threads, each takes a part of the atoms; some atoms here have no neighbors."""
+    large = glass.repeat((3, 3, 3))
+    lonely = Atoms("Cu2", [[5.0, 5.0, 60.0], [15.0, 15.0, 80.0]])
+    large = lonely[:1] + large + lonely[1:]
+    large.set_cell([39.75, 39.75, 99.75])
+    large.pbc = True
+    results = {
+        threads: [Annotator(models["float64"], threads=threads).predict([large])[0] for _ in "ab"]
+        for threads in (1, 2, 3)
+    }
+    for threads, (first, again) in results.items():
+        assert first.tobytes() == again.tobytes(), threads
+        np.testing.assert_allclose(first, results[1][0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(results[3][0], eager_barriers(large), rtol=0, atol=1e-12)
+
+
 def test_threads_change_nothing_beyond_rounding(models, glass) -> None:
     before = torch.get_num_threads()
     large = glass.repeat((3, 3, 3))
