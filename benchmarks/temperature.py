@@ -4,7 +4,7 @@ LAMMPS runs a glass with the 2009 Cu-Zr potential and averages positions over 1 
 for each of several velocity seeds; models then annotate the minimum, the last snapshot of each
 window, and its average.
 
-    python benchmarks/temperature.py cuzr [MODEL ...] [--glass FILE] [--temperatures 50 300 600]
+    python benchmarks/temperature.py [MODEL ...] [--glass FILE] [--temperatures 50 300 600]
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def frames(glass: Atoms, temperature: float, seed: int, windows: int) -> list[tu
 def main() -> None:
     """Print a table for each model."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="+")
+    parser.add_argument("models", nargs="*", default=["cuzr"])
     parser.add_argument("--glass", help="a Cu-Zr glass at its minimum; default: the sample glass")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[300.0])
     parser.add_argument("--seeds", type=int, default=3)

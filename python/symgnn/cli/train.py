@@ -66,7 +66,7 @@ def train(
 
     folder = config.parent / settings.output
     try:
-        with _progress(settings.epochs) as report:
+        with _EpochProgress(settings.epochs) as report:
             result = run(settings, base=config.parent, resume=resume, report=report)
     except KeyboardInterrupt:
         raise Interrupted(
@@ -80,7 +80,7 @@ def train(
     typer.echo(f"next: symgnn export {result.best} -o model.pt")
 
 
-class _progress:  # noqa: N801 - reads like the context manager that it is
+class _EpochProgress:
     """A progress bar on a terminal; one line per epoch elsewhere. Gives the report function."""
 
     def __init__(self, epochs: int) -> None:
