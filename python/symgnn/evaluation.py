@@ -1,70 +1,229 @@
-"""Predictions of an exported model against labels."""
+"""Predictions of an exported model, against labels where there are any."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .annotator import Annotator
-from .errors import DatasetError, StructureError
-from .keys import ENERGY_BARRIER
-from .training.dataset import read_labeled
-from .training.metrics import Metrics, compute_metrics
+from .errors import DatasetError, StructureError, SymGNNError
+from .files import make_folder
+from .keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
+from .structures import read_structures, write_structures
+from .training.dataset import label_candidates, label_of
+from .training.metrics import (
+    Intervals,
+    Metrics,
+    Reliability,
+    bootstrap_over_glasses,
+    compute_metrics,
+    compute_reliability,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+LABEL_SUFFIX = "_label"
+"""Appended to the label's column name in written predictions, where a prediction has that name."""
+
+_COMPRESSIONS = (".gz", ".bz2", ".xz")
+
+
+@dataclass(frozen=True)
+class StructureEvaluation:
+    """One structure of N atoms; barriers in eV."""
+
+    name: str
+    prediction: NDArray[np.float64]
+    """[N]"""
+    std: NDArray[np.float64] | None
+    """[N], predicted standard uncertainty; None if the model gives none."""
+    label: NDArray[np.float64] | None
+    """[N], NaN where an atom has none; None if no atom has one."""
+    metrics: Metrics | None
+    """None without labels."""
+
+    @cached_property
+    def reliability(self) -> Reliability | None:
+        """Coverage of the predicted intervals; None without labels or uncertainties."""
+        if self.label is None or self.std is None:
+            return None
+        return compute_reliability(self.prediction, self.std, self.label)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics over all atoms of all structures, and of each structure by name."""
+    """Every structure, and all labeled atoms together."""
 
-    pooled: Metrics
-    structures: dict[str, Metrics]
+    structures: list[StructureEvaluation]
+
+    @cached_property
+    def labeled(self) -> list[StructureEvaluation]:
+        """Structures with labels."""
+        return [structure for structure in self.structures if structure.label is not None]
+
+    @cached_property
+    def pooled(self) -> Metrics | None:
+        """Metrics over all labeled atoms of all structures; None without labels."""
+        if not self.labeled:
+            return None
+        return compute_metrics(*self._pooled())
+
+    @cached_property
+    def pooled_reliability(self) -> Reliability | None:
+        """Coverage over all labeled atoms; None without labels or uncertainties."""
+        if not self.labeled or self.labeled[0].std is None:
+            return None
+        prediction, label = self._pooled()
+        std = np.concatenate([s.std for s in self.labeled if s.std is not None])
+        return compute_reliability(prediction, std, label)
+
+    @cached_property
+    def mean(self) -> dict[str, float] | None:
+        """Each number of :class:`Metrics`, averaged over labeled structures; None without any."""
+        each = [s.metrics.as_dict() for s in self.labeled if s.metrics is not None]
+        if not each:
+            return None
+        return {name: float(np.mean([row[name] for row in each])) for name in each[0]}
+
+    @cached_property
+    def intervals(self) -> Intervals | None:
+        """Bootstrap intervals over structures; None with fewer than two labeled ones."""
+        if len(self.labeled) < 2:
+            return None
+        return bootstrap_over_glasses(
+            [s.prediction for s in self.labeled],
+            [s.label for s in self.labeled if s.label is not None],
+        )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON."""
-        return {
-            "pooled": self.pooled.as_dict(),
-            "structures": {name: metrics.as_dict() for name, metrics in self.structures.items()},
+        """Plain values, for JSON; null where there are no labels, or no uncertainties."""
+        content: dict[str, Any] = {
+            "pooled": _plain(self.pooled),
+            "mean": self.mean,
+            "intervals": None if self.intervals is None else asdict(self.intervals),
+            "structures": {s.name: _plain(s.metrics) for s in self.structures},
         }
+        if self.pooled_reliability is not None:
+            content["reliability"] = {
+                "pooled": self.pooled_reliability.as_dict(),
+                "structures": {s.name: _plain(s.reliability) for s in self.structures},
+            }
+        return content
+
+    def _pooled(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return (
+            np.concatenate([s.prediction for s in self.labeled]),
+            np.concatenate([s.label for s in self.labeled if s.label is not None]),
+        )
+
+
+def _plain(scores: Metrics | Reliability | None) -> dict[str, Any] | None:
+    return None if scores is None else dict(scores.as_dict())
 
 
 def evaluate_files(
     model: str,
     files: Sequence[Path],
     *,
-    label: str = ENERGY_BARRIER,
+    label: str | None = None,
     elements: Sequence[str] | None = None,
     device: str = "auto",
     threads: int = 0,
+    predictions: Path | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> Evaluation:
-    """Predict every structure of ``files`` and compare with its per-atom column ``label``.
+    """Predict every structure of ``files``, and compare with its labels if it has any.
+
+    Args:
+        model: a file written by ``symgnn export``, or the name of a shipped model.
+        files: anything ``read_structures`` reads.
+        label: per-atom column with the labels, eV, which at least one structure must have. None
+            takes ``energy_barrier`` where it is there.
+        elements: LAMMPS type → element map, for formats that need one.
+        device: as for :class:`symgnn.Annotator`.
+        threads: the same.
+        predictions: folder that gets each file's structures with the predicted columns, as
+            extended XYZ. A label that has the name of a predicted column is written beside it
+            with ``_label`` appended to its name.
+        report: called with the name of each structure when it is done.
 
     Raises:
-        DatasetError: a file without usable labels, or labels whose correlation is undefined.
+        DatasetError: labels whose correlation is undefined, or a column that nothing has.
         ModelError, StructureError: as :class:`symgnn.Annotator` and ``read_structures``.
+        SymGNNError: predictions cannot be written.
     """
     annotator = Annotator(model, device=device, threads=threads)
-    predictions, labels, structures = [], [], {}
-    for file in files:
-        labeled = read_labeled(file, label, elements=elements)
-        for number, atoms in enumerate(labeled.structures):
-            truth = np.asarray(atoms.arrays[label], dtype=float)
-            name = str(file) if len(labeled.structures) == 1 else f"{file}:{number}"
-            try:
-                prediction = annotator.predict([atoms])[0][:, 0]
-            except StructureError as error:
-                raise StructureError(f"{name}: {error}") from error
-            try:
-                structures[name] = compute_metrics(prediction, truth)
-            except DatasetError as error:
-                raise DatasetError(f"{name}: {error}") from error
-            predictions.append(prediction)
-            labels.append(truth)
-    return Evaluation(
-        compute_metrics(np.concatenate(predictions), np.concatenate(labels)), structures
-    )
+    targets = [None] * len(files) if predictions is None else _targets(files, predictions)
+    column = ENERGY_BARRIER if label is None else label
+    results: list[StructureEvaluation] = []
+    candidates = "none"
+    for file, target in zip(files, targets, strict=True):
+        structures = read_structures(file, elements=elements)
+        for number, atoms in enumerate(structures):
+            candidates = label_candidates(atoms)
+            name = str(file) if len(structures) == 1 else f"{file}:{number}"
+            results.append(_evaluate(annotator, atoms, column, name))
+            if report is not None:
+                report(name)
+        if target is not None:
+            write_structures(target, structures, format="extxyz")
+    if results and label is not None and not any(result.label is not None for result in results):
+        raise DatasetError(
+            f"no structure has labels in a per-atom column {label!r} (columns of "
+            f"{results[-1].name}: {candidates}); name the column with --label COLUMN"
+        )
+    return Evaluation(results)
+
+
+def _evaluate(annotator: Annotator, atoms: Atoms, column: str, name: str) -> StructureEvaluation:
+    """Annotate ``atoms`` in place, and keep what it said before."""
+    label = label_of(atoms, column, name)
+    if label is not None and column in annotator.outputs:
+        atoms.arrays[column + LABEL_SUFFIX] = atoms.arrays[column]
+    if label is not None and bool(np.isnan(label).all()):
+        label = None
+    try:
+        annotator.annotate(atoms)
+    except StructureError as error:
+        raise StructureError(f"{name}: {error}") from error
+    prediction = atoms.arrays[ENERGY_BARRIER]
+    std = atoms.arrays[ENERGY_BARRIER_STD] if ENERGY_BARRIER_STD in annotator.outputs else None
+    try:
+        metrics = None if label is None else compute_metrics(prediction, label)
+    except DatasetError as error:
+        raise DatasetError(f"{name}: {error}") from error
+    return StructureEvaluation(name, prediction, std, label, metrics)
+
+
+def _targets(files: Sequence[Path], folder: Path) -> list[Path]:
+    """``run/glass.dump.gz`` → ``folder/glass.xyz``; standard input is called ``structure``."""
+    make_folder(folder)
+    targets = [folder / f"{_stem(file)}.xyz" for file in files]
+    repeated = [target for target, count in Counter(targets).items() if count > 1]
+    if repeated:
+        raise SymGNNError(
+            f"two inputs of the same name would both be written to {repeated[0]}:"
+            " evaluate them separately"
+        )
+    for file, target in zip(files, targets, strict=True):
+        if file.resolve() == target.resolve():
+            raise SymGNNError(
+                f"predictions would replace the input {file}: choose another folder for them"
+            )
+    return targets
+
+
+def _stem(file: Path) -> str:
+    name = file.name
+    for compression in _COMPRESSIONS:
+        name = name.removesuffix(compression)
+    return "structure" if name == "-" else Path(name).stem

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import ase
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -39,40 +40,60 @@ class LabeledFile:
     sha256: str
 
 
-def read_labeled(path: Path, label: str, *, elements: Sequence[str] | None = None) -> LabeledFile:
+def read_labeled(path: Path, label: str) -> LabeledFile:
     """Read structures that carry the per-atom array ``label``.
 
     Args:
         path: anything `symgnn annotate` reads.
         label: name of the per-atom column.
-        elements: LAMMPS type → element map, for formats that need one.
 
     Raises:
         DatasetError: the column is missing or no atom has a label.
         StructureError: the file cannot be read.
     """
-    structures = read_structures(path, elements=elements)
+    structures = read_structures(path)
     for number, atoms in enumerate(structures):
         where = f"{path}" if len(structures) == 1 else f"{path}, structure {number}"
-        if label not in atoms.arrays:
-            numeric = sorted(
-                name
-                for name, values in atoms.arrays.items()
-                if values.ndim == 1 and values.dtype.kind == "f"
-            )
-            there = ", ".join(numeric) or "none"
+        if label_of(atoms, label, where) is None:
             raise DatasetError(
-                f"{where} has no per-atom column {label!r} (columns there: {there}); "
-                "name yours with data.label=COLUMN in training, --label COLUMN in evaluation"
+                f"{where} has no per-atom column {label!r} (columns there: "
+                f"{label_candidates(atoms)}); name yours with data.label=COLUMN"
             )
-        values = atoms.arrays[label]
-        if values.shape != (len(atoms),) or values.dtype.kind not in "fi":
-            raise DatasetError(f"{where}: column {label!r} is not one number per atom")
-        if np.isinf(values.astype(float)).any():
-            raise DatasetError(f"{where}: column {label!r} holds infinite values")
     if not any((~np.isnan(atoms.arrays[label].astype(float))).any() for atoms in structures):
         raise DatasetError(f"{path}: every value of column {label!r} is NaN, nothing is labeled")
     return LabeledFile(path, structures, _sha256(path))
+
+
+def label_of(atoms: ase.Atoms, label: str, where: str) -> NDArray[np.float64] | None:
+    """The per-atom column ``label`` [N], NaN where an atom has none; None without such a column.
+
+    Args:
+        atoms: N atoms.
+        label: name of the column.
+        where: name of the structure, for messages.
+
+    Raises:
+        DatasetError: the column holds anything but one finite number or NaN per atom.
+    """
+    values = atoms.arrays.get(label)
+    if values is None:
+        return None
+    if values.shape != (len(atoms),) or values.dtype.kind not in "fi":
+        raise DatasetError(f"{where}: column {label!r} is not one number per atom")
+    numbers: NDArray[np.float64] = values.astype(np.float64)
+    if np.isinf(numbers).any():
+        raise DatasetError(f"{where}: column {label!r} holds infinite values")
+    return numbers
+
+
+def label_candidates(atoms: ase.Atoms) -> str:
+    """Names of the per-atom columns that could hold labels, for messages."""
+    names = [
+        name
+        for name, values in atoms.arrays.items()
+        if values.ndim == 1 and values.dtype.kind == "f"
+    ]
+    return ", ".join(sorted(names)) or "none"
 
 
 def build_labeled_graphs(
