@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from .density_regression import DensityRegression, DensityRegressionConfig
+from .egnn import EGNNConfig
+from .equivariant import EquivariantConfig
+from .faenet import FAENetConfig
+from .gcn import GCNConfig
+from .mgcn import MGCNConfig
+from .mlp import MLPConfig
+from .mpnn import MPNNConfig
+from .network import BarrierNetwork, NetworkConfig
 from .normalization import settle_normalization
+from .schnet import SchNetConfig
 from .symgnn import SymGNN, SymGNNConfig, SymmetrizationConfig
 
-ModelConfig = SymGNNConfig
-"""Configuration of any registered architecture (tagged by ``architecture``)."""
+
+def _symgnn_by_default(values: Any) -> Any:
+    return {"architecture": "symgnn", **values} if isinstance(values, dict) else values
 
 
-def build_model(config: ModelConfig, elements: int) -> SymGNN:
-    """A network with random weights for ``elements`` chemical elements."""
-    return SymGNN(config, elements)
+ModelConfig = Annotated[
+    Annotated[
+        # The registry: one line per architecture.
+        SymGNNConfig
+        | MLPConfig
+        | GCNConfig
+        | EGNNConfig
+        | SchNetConfig
+        | MGCNConfig
+        | MPNNConfig
+        | FAENetConfig
+        | EquivariantConfig
+        | DensityRegressionConfig,
+        Field(discriminator="architecture"),
+    ],
+    BeforeValidator(_symgnn_by_default),
+]
+"""Configuration of any registered architecture, tagged by ``architecture`` (default: symgnn)."""
+
+
+def build_model(config: NetworkConfig, elements: int) -> BarrierNetwork | DensityRegression:
+    """A network with random weights, or a regression to fit, for ``elements`` elements."""
+    model: BarrierNetwork | DensityRegression = config.build(elements)
+    return model
 
 
 __all__ = [
+    "BarrierNetwork",
+    "DensityRegression",
+    "DensityRegressionConfig",
     "ModelConfig",
+    "NetworkConfig",
     "SymGNN",
     "SymGNNConfig",
     "SymmetrizationConfig",

@@ -20,6 +20,26 @@ def make_normalization(kind: Normalization, channels: int) -> nn.Module:
     return nn.LayerNorm(channels) if kind == "layer" else nn.Identity()
 
 
+class Standardization(nn.BatchNorm1d):
+    """Inputs [rows, channels] minus their mean, over their standard deviation.
+
+    Statistics are those of all structures so far, in training too, and not of the structure at
+    hand, so that the difference between two structures remains.
+
+    Args:
+        channels: number of columns.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=False, momentum=None)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """[rows, channels] → the same shape."""
+        if self.training:
+            super().forward(rows.detach())
+        return nn.functional.batch_norm(rows, self.running_mean, self.running_var, eps=self.eps)
+
+
 def settle_normalization(model: nn.Module, graphs: Iterable[tuple[Tensor, Tensor, Tensor]]) -> None:
     """Set the statistics of batch normalization to their averages over ``graphs``.
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from .attention import EdgeAttention
+from .network import BarrierNetwork, NetworkConfig
 from .normalization import Normalization, make_normalization
 from .symmetrization import Distribution, Symmetrization
 
@@ -28,16 +29,10 @@ class SymmetrizationConfig(BaseModel):
     """K in validation and in the exported model."""
 
 
-class SymGNNConfig(BaseModel):
-    """Architecture. The defaults are the paper's."""
-
-    model_config = ConfigDict(extra="forbid")
+class SymGNNConfig(NetworkConfig):
+    """Architecture ``symgnn``. The defaults are the paper's, whose code also has self-edges."""
 
     architecture: Literal["symgnn"] = "symgnn"
-    cutoff: float = Field(5.0, gt=0.0)
-    """Å."""
-    self_edges: bool = False
-    """Edges (i, i) with a zero vector, as in the paper's code."""
     width: int = Field(32, ge=1)
     heads: list[int] = Field([8, 4, 2, 1], min_length=1)
     """One entry per layer."""
@@ -50,6 +45,10 @@ class SymGNNConfig(BaseModel):
     """Number of Gaussians between 0 and the cutoff that expand a length; 0: the bare length."""
     decoder_layers: int = Field(4, ge=0)
     symmetrization: SymmetrizationConfig = SymmetrizationConfig()
+
+    def build(self, elements: int) -> SymGNN:
+        """A network with random weights."""
+        return SymGNN(self, elements)
 
     @model_validator(mode="after")
     def _lengths_need_no_symmetrization(self) -> Self:
@@ -76,16 +75,13 @@ def expand_length(length: Tensor, cutoff: float, count: int) -> Tensor:
     return torch.exp(-0.5 * ((length - centers) / spacing).square())
 
 
-class SymGNN(nn.Module):
+class SymGNN(BarrierNetwork):
     """Graph in, mean activation energy of each atom out.
 
     Args:
         config: the architecture.
         elements: number of chemical elements.
     """
-
-    label_mean: Tensor
-    label_std: Tensor
 
     def __init__(self, config: SymGNNConfig, elements: int) -> None:
         super().__init__()
@@ -127,35 +123,22 @@ class SymGNN(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         decoder = [part for _ in range(config.decoder_layers) for part in block(width, nn.PReLU())]
         self.node_decoder = nn.Sequential(*decoder, nn.Linear(width, 1))
-        self.register_buffer("label_mean", torch.zeros(()))
-        self.register_buffer("label_std", torch.ones(()))
 
-    def forward(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
-        """Mean activation energy, eV.
-
-        Args:
-            species: [N] int64, index into the model's elements.
-            edge_index: [2, E] int64, centers and neighbors.
-            edge_vector: [E, 3], Å, in the network's dtype.
-
-        Returns:
-            [N, 1] eV.
-        """
+    def standardized(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
+        """Barriers [N, 1], standardized."""
         transformations = self.symmetrization().to(edge_vector.dtype)
         node = self.node_encoder(species)
         if self.config.symmetrization.level == "edge":
             edge = torch.stack(
                 [self.embed_edges(edge_vector @ matrix.T) for matrix in transformations]
             ).mean(0)
-            standardized = self.pass_messages(node, edge, edge_index)
-        else:
-            standardized = torch.stack(
-                [
-                    self.pass_messages(node, self.embed_edges(edge_vector @ matrix.T), edge_index)
-                    for matrix in transformations
-                ]
-            ).mean(0)
-        return standardized * self.label_std + self.label_mean
+            return self.pass_messages(node, edge, edge_index)
+        return torch.stack(
+            [
+                self.pass_messages(node, self.embed_edges(edge_vector @ matrix.T), edge_index)
+                for matrix in transformations
+            ]
+        ).mean(0)
 
     def embed_edges(self, edge_vector: Tensor) -> Tensor:
         """[E, 3] → [E, D]: an embedding of the vectors, or of their lengths."""

@@ -1,0 +1,316 @@
+"""Linear regression on densities of neighbors and their averages over the surroundings.
+
+Features of an atom: its own densities (radial and angular, see ``densities``), their averages over
+its neighbors in smooth shells, and, for coarse radial densities, the averages of those averages.
+One linear map per central element turns them into the barrier. Radial densities averaged over
+neighbor generations go back to Boattini et al., Phys. Rev. Lett. 127, 088007 (2021), for the
+propensity of atoms in supercooled liquids.
+
+Beside the map fitted to all structures stand the maps fitted without one group of them (delete-one
+jackknife): their spread is the part of the uncertainty that more structures would remove.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from .blocks import block_end, edge_block
+from .densities import LocalDensities, ramp
+from .network import NetworkConfig
+
+
+class DensityRegressionConfig(NetworkConfig):
+    """Architecture ``density_regression``: features and penalty."""
+
+    architecture: Literal["density_regression"] = "density_regression"
+    cutoff: float = Field(7.0, gt=3.0)
+    """Å, of radial densities and averages."""
+    radial: int = Field(26, ge=1)
+    """Gaussians of width 0.2 Å between 2 Å and the cutoff, per element."""
+    coarse: int = Field(10, ge=1)
+    """Gaussians of width 0.4 Å between 2 and 5 Å, per element, for the averages of averages."""
+    radii: list[float] = Field([2.6, 3.2, 4.2, 5.2], min_length=1)
+    widths: list[float] = Field([0.3, 0.4, 0.5, 0.5], min_length=1)
+    """Å, of the Gaussians that weight the angular moments."""
+    degree: int = Field(6, ge=1)
+    """Largest l of the angular moments."""
+    angular_cutoff: float = Field(6.0, gt=0.0)
+    """Å."""
+    shells: list[float] = Field([3.7, 6.4], min_length=1)
+    """Å, outer radii of the shells over which neighbors are averaged."""
+    shell_ramp: float = Field(0.8, gt=0.0)
+    """Å, over which an atom passes from one shell to the next."""
+    strength: float = Field(30.0, gt=0.0)
+    """Of the ridge penalty on the weights of standardized features."""
+    jackknife_groups: int = Field(10, ge=2)
+    """Structures are dealt into at most this many groups; fewer than three give no uncertainty."""
+    components: int = Field(16, ge=1)
+    """Principal components of an atom's densities that the novelty score averages."""
+
+    def build(self, elements: int) -> DensityRegression:
+        """A regression that still has to be fitted, without a jackknife."""
+        return DensityRegression(self, elements)
+
+    @model_validator(mode="after")
+    def _lengths_fit(self) -> Self:
+        if self.self_edges:
+            raise ValueError("self_edges: an atom is no neighbor of itself here; leave them out")
+        if len(self.widths) != len(self.radii) or min(self.widths) <= 0.0:
+            raise ValueError("radii and widths: give one positive width per radius")
+        if sorted(self.shells) != self.shells or self.shells[0] <= 0.0:
+            raise ValueError("shells: give positive radii in ascending order")
+        if max(self.shells[-1] + 0.5 * self.shell_ramp, self.angular_cutoff, 5.5) > self.cutoff:
+            raise ValueError("cutoff: no shell and no density may reach farther")
+        return self
+
+
+def shell_weights(length: Tensor, shells: list[float], width: float) -> Tensor:
+    """Weight of a neighbor at ``length`` [E] in each shell, [E, shells]."""
+    columns: list[Tensor] = []
+    inside = torch.zeros_like(length)
+    for radius in shells:
+        within = ramp(length, radius, width)
+        columns.append(within - inside)
+        inside = within
+    return torch.stack(columns, dim=1)
+
+
+def shell_sums(
+    values: Tensor, rows: Tensor, center: Tensor, group: Tensor, groups: int, weight: Tensor
+) -> Tensor:
+    """Weighted sums over the neighbors of each center, by group of neighbors.
+
+    Args:
+        values: [R, H, C], what neighbors send into each shell, or [R, 1, C] for all alike.
+        rows: [E], the row of values that each edge reads.
+        center: [E], sorted; E > 0.
+        group: [E], below ``groups``: the element of the neighbor.
+        groups: G.
+        weight: [E, H].
+
+    Returns:
+        [center[-1] − center[0] + 1, G, H, C].
+    """
+    first = int(center[0].item())
+    atoms = int(center[-1].item()) - first + 1
+    shells, columns = weight.size(1), values.size(2)
+    sums = torch.zeros([atoms * groups, shells * columns], dtype=values.dtype, device=values.device)
+    begin = 0
+    while begin < center.size(0):
+        end = block_end(center, begin, edge_block(values))
+        sent = values.index_select(0, rows[begin:end])
+        weighted = (weight[begin:end, :, None] * sent).flatten(1)
+        row = (center[begin:end] - first) * groups + group[begin:end]
+        low = int(row.min().item())
+        high = int(row.max().item()) + 1
+        sums[low:high].index_add_(0, row - low, weighted)
+        begin = end
+    return sums.view(atoms, groups, shells, columns)
+
+
+class DensityRegression(nn.Module):
+    """Graph in, mean activation energy of each atom out, with its uncertainty and novelty.
+
+    This is the model as it is defined and fitted; ``scripted.density_regression`` is the same
+    model in the steps that exported models take.
+
+    Args:
+        config: the features.
+        elements: S.
+        members: M linear maps: the one fitted to everything, then those of the jackknife.
+    """
+
+    smallest_total = 0.1
+    """Of shell weights: an average over hardly any neighbors goes to zero, not to infinity."""
+
+    local_mean: Tensor
+    local_scale: Tensor
+    weight: Tensor
+    intercept: Tensor
+    label_range: Tensor
+    noise: Tensor
+    local_center: Tensor
+    local_whitening: Tensor
+    average_center: Tensor
+    average_whitening: Tensor
+    distance_scale: Tensor
+
+    def __init__(self, config: DensityRegressionConfig, elements: int, members: int = 1) -> None:
+        super().__init__()
+        self.config, self.elements, self.members = config, elements, members
+        self.densities = LocalDensities(
+            elements,
+            cutoff=config.cutoff,
+            radial=config.radial,
+            coarse=config.coarse,
+            radii=config.radii,
+            widths=config.widths,
+            degree=config.degree,
+            angular_cutoff=config.angular_cutoff,
+        )
+        own = self.own = self.densities.radial + self.densities.angular
+        shells, coarse = len(config.shells), self.densities.coarse
+        self.sizes = [
+            own,
+            elements * shells * self.densities.radial,
+            shells * self.densities.angular,
+            elements * shells * elements * shells * coarse,
+        ]
+        self.components = min(config.components, own)
+        averaged = shells * self.components
+
+        def buffer(name: str, *shape: int) -> None:
+            self.register_buffer(name, torch.zeros(shape))
+
+        buffer("local_mean", own + coarse)
+        buffer("local_scale", own + coarse)
+        buffer("weight", members, elements, sum(self.sizes))
+        buffer("intercept", members, elements)
+        buffer("label_range", 2)
+        buffer("noise", elements, 2)
+        buffer("local_center", elements, own)
+        buffer("local_whitening", elements, own, own)
+        buffer("average_center", elements, averaged)
+        buffer("average_whitening", elements, averaged, averaged)
+        buffer("distance_scale", 2, elements)
+        self.local_scale.fill_(1.0)
+        self.label_range.copy_(torch.tensor([-torch.inf, torch.inf]))
+        self.distance_scale.fill_(1.0)
+
+    @property
+    def outputs(self) -> int:
+        """Columns of the result: barrier, its uncertainty if there is a jackknife, novelty."""
+        return 3 if self.members > 1 else 2
+
+    def standardized(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
+        """Standardized local densities [N, own + coarse]."""
+        densities = self.densities
+        result = edge_vector.new_zeros(len(species), self.own + densities.coarse)
+        if edge_index.shape[1] > 0:
+            center, neighbor = edge_index
+            found = densities(species, center, neighbor, edge_vector)
+            first = int(center[0])
+            result[first : first + len(found)] = found
+        standardized: Tensor = (result - self.local_mean) / self.local_scale
+        return standardized
+
+    def averages(
+        self, values: Tensor, species: Tensor, edge_index: Tensor, edge_vector: Tensor, *, by: bool
+    ) -> Tensor:
+        """Averages of values [N, C] over shells, [N, G, H, C]; ``by`` element (G = S) or G = 1."""
+        center, neighbor = edge_index
+        weight = shell_weights(
+            edge_vector.square().sum(1).sqrt(), self.config.shells, self.config.shell_ramp
+        )
+        groups = self.elements if by else 1
+        result = values.new_zeros(len(values), groups, weight.shape[1], values.shape[1])
+        if edge_index.shape[1] == 0:
+            return result
+        group = species[neighbor] if by else torch.zeros_like(neighbor)
+        first = int(center[0])
+        sums = shell_sums(values[:, None], neighbor, center, group, groups, weight)
+        one = torch.ones_like(values[:, None, :1])
+        total = shell_sums(one, neighbor, center, group, groups, weight)
+        result[first : first + len(sums)] = sums / total.clamp(min=self.smallest_total)
+        return result
+
+    def describe(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
+        """All features of each atom [N, F], on which the regression is linear."""
+        graph = (species, edge_index, edge_vector)
+        local = self.standardized(*graph)
+        radial, angular, coarse = local.split(
+            [self.densities.radial, self.densities.angular, self.densities.coarse], dim=1
+        )
+        once = self.averages(coarse, *graph, by=True).flatten(1)
+        return torch.cat(
+            [
+                radial,
+                angular,
+                self.averages(radial, *graph, by=True).flatten(1),
+                self.averages(angular, *graph, by=False).flatten(1),
+                self.averages(once, *graph, by=True).flatten(1),
+            ],
+            dim=1,
+        )
+
+    def distances(
+        self, local: Tensor, species: Tensor, edge_index: Tensor, edge_vector: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Squared Mahalanobis distances of an atom's own densities and of those around it.
+
+        Args:
+            local: [N, own], standardized.
+            species: [N] int64.
+            edge_index: [2, E], sorted by center.
+            edge_vector: [E, 3], Å.
+
+        Returns:
+            [N] and [N], and what the second is the distance of, [N, shells · components].
+        """
+        whitened = self._by_element(local, species, self.local_center, self.local_whitening)
+        around = self.averages(
+            whitened[:, : self.components], species, edge_index, edge_vector, by=False
+        ).flatten(1)
+        distance = self._by_element(around, species, self.average_center, self.average_whitening)
+        return whitened.square().sum(1), distance.square().sum(1), around
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
+        """Barrier (eV), its uncertainty (eV; with a jackknife) and novelty (0 to 1).
+
+        Args:
+            species: [N] int64.
+            edge_index: [2, E], sorted by center.
+            edge_vector: [E, 3], Å.
+
+        Returns:
+            [N, outputs].
+        """
+        features = self.describe(species, edge_index, edge_vector)
+        barrier = torch.einsum("nf,mnf->nm", features, self.weight[:, species])
+        barrier = barrier + self.intercept[:, species].T
+        own, around, _ = self.distances(features[:, : self.own], species, edge_index, edge_vector)
+        scale = self.distance_scale[:, species]
+        distance = torch.maximum(own / scale[0], around / scale[1])
+        return combine(barrier, self.label_range, self.noise[species], distance)
+
+    def _by_element(self, x: Tensor, species: Tensor, center: Tensor, matrix: Tensor) -> Tensor:
+        result = torch.empty_like(x)
+        for element in range(self.elements):
+            chosen = species == element
+            result[chosen] = (x[chosen] - center[element]) @ matrix[element]
+        return result
+
+
+def combine(barrier: Tensor, label_range: Tensor, noise: Tensor, distance: Tensor) -> Tensor:
+    """The outputs of an atom from its barriers by all members.
+
+    A linear map knows no bounds: far from the training structures, predictions end at the lowest
+    and the highest label. The variance is that of labels around the fit on structures left out, a
+    linear function of the barrier, plus the jackknife's (Efron and Stein, Ann. Stat. 9, 586
+    (1981)). The novelty is one half where the distance reaches that of the outermost percent of
+    the training atoms.
+
+    Args:
+        barrier: [N, M], eV; the first column is the prediction.
+        label_range: [2], lowest and highest label, eV.
+        noise: [N, 2], eV² and eV.
+        distance: [N], squared, in units of the training set's 99th percentile.
+
+    Returns:
+        [N, 3], or [N, 2] without uncertainty where M = 1.
+    """
+    fourth = distance.square().square()
+    novelty = (fourth / (1.0 + fourth))[:, None]
+    predicted = torch.minimum(torch.maximum(barrier[:, :1], label_range[0]), label_range[1])
+    members = barrier.size(1) - 1
+    if members == 0:
+        return torch.cat([predicted, novelty], dim=1)
+    others = barrier[:, 1:]
+    spread = (others - others.mean(1, keepdim=True)).square().sum(1, keepdim=True)
+    variance = noise[:, :1] + noise[:, 1:] * predicted
+    variance = variance.clamp(min=1e-4) + spread * (float(members - 1) / float(members))
+    return torch.cat([predicted, variance.sqrt(), novelty], dim=1)
