@@ -14,7 +14,7 @@ PYTHON_FILES := python tests examples cmake setup.py $(wildcard benchmarks)
 # makes a step take a hundred times as long.
 test test-slow: export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: install demo test test-slow lint bench clean
+.PHONY: install demo test test-slow lint bench pretrained clean
 
 install: $(BUILD_STAMP)
 
@@ -43,8 +43,14 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(CPP_FILES)
 
+# Speed and agreement. The scripts about accuracy take longer: see benchmarks/README.md.
 bench: install
-	set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+	set -e; for script in annotation agreement temperature; do \
+	    echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
+
+# The shipped model, anew from the published glasses.
+pretrained: install
+	$(BIN)/python benchmarks/cuzr.py
 
 clean:
 	rm -rf build dist $(BUILD_STAMP) python/*.egg-info .pytest_cache .mypy_cache .ruff_cache

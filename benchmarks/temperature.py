@@ -5,6 +5,8 @@ for each of several velocity seeds; models then annotate the minimum, the last s
 window, and its average.
 
     python benchmarks/temperature.py [MODEL ...] [--glass FILE] [--temperatures 50 300 600]
+
+With a labeled glass, such as one that a model was trained without, it also correlates with labels.
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ import tempfile
 from pathlib import Path
 
 import ase.io
+import matplotlib.pyplot as plt
 import numpy as np
 from ase import Atoms
 
 from symgnn import Annotator, read_structures
+from symgnn.keys import ENERGY_BARRIER
 from symgnn.potentials import CUZR_2009, write_potential
 from symgnn.samples import sample_glass
 
@@ -78,19 +82,27 @@ def frames(glass: Atoms, temperature: float, seed: int, windows: int) -> list[tu
     return pairs
 
 
+def correlation(values: np.ndarray, reference: np.ndarray) -> float:
+    """Pearson correlation."""
+    return float(np.corrcoef(values, reference)[0, 1])
+
+
 def main() -> None:
-    """Print a table for each model."""
+    """Print a table for each model, and draw it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=["cuzr"])
     parser.add_argument("--glass", help="a Cu-Zr glass at its minimum; default: the sample glass")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[300.0])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--windows", type=int, default=3)
+    parser.add_argument("--plot", type=Path, help="a picture of the last model")
     options = parser.parse_args()
 
     glass = sample_glass() if options.glass is None else read_structures(options.glass)[0]
+    label = glass.arrays.get(ENERGY_BARRIER)
     annotators = [Annotator(model) for model in options.models]
     inherent = {a.path: a.predict([glass])[0][:, 0] for a in annotators}
+    curves: dict[str, list[tuple[float, float, float]]] = {"instantaneous": [], "averaged": []}
     for temperature in options.temperatures:
         pairs = [
             pair
@@ -103,14 +115,39 @@ def main() -> None:
         for annotator in annotators:
             reference = inherent[annotator.path]
             print(f"  {annotator.name}:", end=" ")
-            print(f"inherent structure {reference.mean():.3f} +- {reference.std():.3f} eV")
+            print(f"inherent structure {reference.mean():.3f} +- {reference.std():.3f} eV", end="")
+            print("" if label is None else f", with labels {correlation(reference, label):.3f}")
             for kind, index in (("instantaneous", 0), ("averaged", 1)):
                 values = [annotator.predict([pair[index]])[0][:, 0] for pair in pairs]
                 shifts = [value.mean() - reference.mean() for value in values]
-                correlations = [np.corrcoef(value, reference)[0, 1] for value in values]
+                correlations = [correlation(value, reference) for value in values]
                 print(f"    {kind:13s}", end=" ")
                 print(f"mean shift {_range(shifts, '+.3f')} eV,", end=" ")
-                print(f"correlation {_range(correlations, '.3f')}")
+                print(f"correlation {_range(correlations, '.3f')}", end="")
+                if label is not None:
+                    correlations = [correlation(value, label) for value in values]
+                    print(f", with labels {_range(correlations, '.3f')}", end="")
+                print()
+                if annotator is annotators[-1]:
+                    point = (temperature, np.mean(shifts), np.mean(correlations))
+                    curves[kind].append(point)
+    if options.plot is not None:
+        _draw(curves, label is not None, options.plot)
+
+
+def _draw(curves: dict[str, list], labeled: bool, path: Path) -> None:
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), constrained_layout=True)
+    for kind, points in curves.items():
+        temperature, shift, correlations = zip(*points, strict=True)
+        axes[0].plot(temperature, shift, "o-", label=kind)
+        axes[1].plot(temperature, correlations, "o-")
+    axes[0].set(xlabel="temperature (K)", ylabel="shift of the mean barrier (eV)")
+    other = "labels" if labeled else "inherent structure"
+    axes[1].set(xlabel="temperature (K)", ylabel=f"correlation with {other}")
+    axes[0].legend()
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
 
 
 def _range(values: list[float], form: str) -> str:

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+import yaml
 from ase import Atoms
 
 from symgnn.annotator import Annotator
 from symgnn.cli import run
-from symgnn.structures import write_structures
+from symgnn.samples import sample_glass
+from symgnn.structures import read_structures, write_structures
+from symgnn.training.config import load_config
 from test_cli import complaint
 from test_training import labeled_glass
 from tiny_model import tiny_metadata, tiny_network, write_tiny_model
+from tiny_regression import TINY, coordination, write_labeled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,12 +107,6 @@ def constant_labels() -> None:
     write_structures("validation.xyz", [atoms])
 
 
-def one_unlabeled() -> None:
-    atoms = labeled_glass(1)
-    atoms.arrays["energy_barrier"][:] = np.nan
-    write_structures("validation.xyz", [labeled_glass(2), atoms])
-
-
 def not_finite() -> None:
     atoms = labeled_glass(1)
     atoms.positions[5] = np.nan
@@ -124,9 +122,7 @@ def other_element() -> None:
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (without_labels, ["validation.xyz", "'energy_barrier'", "--label"]),
         (constant_labels, ["validation.xyz", "equal 1.37", "undefined"]),
-        (one_unlabeled, ["validation.xyz:1", "0 labeled atoms"]),
         (not_finite, ["validation.xyz", "finite"]),
         (other_element, ["validation.xyz", "Al"]),
     ],
@@ -160,7 +156,7 @@ def test_what_cannot_be_trained_on(
         (["train", "config.yaml", "data.train=[none.xyz]"], 1, "does not exist"),
         (["train", "config.yaml", "output=train.xyz"], 1, "cannot write"),
         (["train", "config.yaml", "--device", "abacus"], 1, "abacus"),
-        (["train", "--preset", "other"], 1, "paper, cuzr"),
+        (["train", "--preset", "other"], 1, "paper, lengths, cuzr"),
         (["train", "--preset", "paper", "model.width=16"], 2, "alone"),
         (["export", "-o", "m.pt"], 2, "name a checkpoint"),
         (["export", "--random", "-o", "m.pt"], 2, "needs --elements"),
@@ -185,7 +181,7 @@ def test_a_model_where_a_checkpoint_belongs(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_export_into_a_missing_folder(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["--preset", "cuzr", "--random", "--elements", "Cu", "Zr"]
+    arguments = ["--preset", "lengths", "--random", "--elements", "Cu", "Zr"]
     assert run(["export", *arguments, "-o", "missing/model.pt"]) == 1
     assert "cannot write" in complaint(capsys)
 
@@ -245,3 +241,86 @@ def test_a_molecule_can_be_annotated_but_a_label_of_one_atom_gives_no_correlatio
     write_structures("one.xyz", [atom])
     assert run(["evaluate", str(write_tiny_model(Path("model.pt"))), "one.xyz"]) == 1
     assert "1 labeled atoms" in complaint(capsys)
+
+
+# --- density regression -------------------------------------------------------------------------
+
+
+def write_regression(structures: int = 3) -> None:
+    """Labeled slabs of the sample glass, and a configuration of a small density regression."""
+    glass = sample_glass()
+    height = glass.cell[2, 2] / 3
+    slabs = [glass[glass.positions[:, 2] // height % 3 == number] for number in range(structures)]
+    for slab in slabs:
+        slab.pbc[2] = False
+    write_labeled(Path("slabs.xyz"), slabs, [coordination(slab) for slab in slabs])
+    config = {"data": {"train": ["slabs.xyz"]}, "model": TINY, "device": "cpu"}
+    Path("regression.yaml").write_text(yaml.safe_dump(config))
+
+
+def test_density_regression_from_labels_to_barriers(capsys: pytest.CaptureFixture[str]) -> None:
+    write_regression()
+    assert run(["train", "regression.yaml", "data.validation=[validation.xyz]"]) == 0
+    printed = capsys.readouterr().out
+    for number in range(3):
+        assert f"slabs.xyz:{number}, held out: Pearson" in printed
+    assert "held out, pooled: Pearson" in printed
+    assert "validation: Pearson" in printed
+    assert "next: symgnn export run/best.ckpt" in printed
+    assert load_config(Path("run/config.yaml")).data.train == ["slabs.xyz"]
+
+    assert run(["export", "run/best.ckpt", "-o", "model.pt"]) == 0
+    annotator = Annotator("model.pt")
+    columns = ["energy_barrier", "energy_barrier_std", "energy_barrier_ood"]
+    assert annotator.outputs == columns
+    training = annotator.metadata["training"]
+    assert training["held_out"]["pearson"] > 0.8
+    assert list(training["held_out_structures"]) == [f"slabs.xyz:{number}" for number in range(3)]
+    assert len(training["data"]["train"]["slabs.xyz"]) == 64
+
+    write_structures("glass.xyz", [sample_glass()])
+    assert run(["annotate", "glass.xyz", "-m", "model.pt", "-o", "annotated.xyz"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    arrays = read_structures("annotated.xyz")[0].arrays
+    found = np.stack([arrays[column] for column in columns], axis=1)
+    expected = annotator.predict(read_structures("glass.xyz"))[0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)  # files hold eight digits
+    barrier, std, novelty = found.T
+    assert np.corrcoef(barrier, coordination(sample_glass()))[0, 1] > 0.8
+    assert (std >= 0.01).all()
+    assert (novelty >= 0.0).all()
+    assert (novelty <= 1.0).all()
+
+    assert run(["check", "model.pt"]) == 0
+    assert capsys.readouterr().out.count("ok") == 2  # on one rank and on two
+
+
+def test_two_structures_give_a_model_without_uncertainty(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_regression(structures=2)
+    assert run(["train", "regression.yaml"]) == 0
+    assert "held out" not in capsys.readouterr().out
+    assert run(["export", "run/best.ckpt", "-o", "model.pt"]) == 0
+    assert Annotator("model.pt").outputs == ["energy_barrier", "energy_barrier_ood"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["config.yaml", "data.thermal=[train.xyz]"], "data.thermal serves density_regression"),
+        (["regression.yaml", "data.thermal=[train.xyz]"], "train.xyz:0 has the elements"),
+        (["regression.yaml", "data.train=[]"], "data.train needs at least one file"),
+        (["regression.yaml", "data.elements=[Al, Cu, Zr]"], "no atom of Al has a label"),
+        (["regression.yaml", "model.heads=[1]"], "model.heads: unknown key"),
+        (["regression.yaml", "output=train.xyz"], "cannot write"),
+        (["regression.yaml", "output=."], "output: name a folder of its own"),
+    ],
+)
+def test_what_cannot_be_fitted(
+    arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_regression()
+    assert run(["train", *arguments]) == 1
+    assert word in complaint(capsys)
+    assert not Path("run").exists()

@@ -27,7 +27,7 @@ from symgnn.training.loop import train
 ELEMENTS = ["Cu", "Zr"]
 CONFIGS = {
     "paper": preset("paper").model,
-    "cuzr": preset("cuzr").model,
+    "lengths": preset("lengths").model,
     "layer norm": SymGNNConfig(width=8, heads=[2, 1], normalization="layer"),
     "plain": SymGNNConfig(width=6, heads=[3], normalization="none", skip=False, decoder_layers=0),
     "output level": SymGNNConfig(
@@ -176,13 +176,13 @@ def test_metadata_are_complete(exported):
 
 def test_measured_invariance_tells_distances_from_vectors(exported):
     paper = load(exported["paper", "float64"][1])[1]["invariance"]
-    length = load(exported["cuzr", "float64"][1])[1]["invariance"]
+    length = load(exported["lengths", "float64"][1])[1]["invariance"]
     assert length["max"] < 1e-10 < paper["rms"]
 
 
 def test_random_export_follows_its_seed_and_knows_any_elements(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        export_random("cuzr", ["Al", "Ni", "Zr"], tmp_path / name, seed=seed)
+        export_random("lengths", ["Al", "Ni", "Zr"], tmp_path / name, seed=seed)
     graph = build_graph(random_glass(3, 1), 5.0, ["Al", "Cu", "Zr"])
     with torch.inference_mode():
         a, b, c = (
@@ -221,7 +221,7 @@ def test_a_network_that_export_changes_is_not_written(tmp_path, monkeypatch):
         torch.nn.init.constant_(copy.bias, 0.1)
         return copy
 
-    monkeypatch.setattr("symgnn.export._copy_linear", wrong)
+    monkeypatch.setattr("symgnn.scripted.symgnn._copy_linear", wrong)
     with pytest.raises(ModelError, match="differs from the trained one"):
         export_model(model, ELEMENTS, tmp_path / "model.pt")
     assert not (tmp_path / "model.pt").exists()

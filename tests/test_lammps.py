@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+from ase import Atom, Atoms
 from ase.build import bulk
 
 from conftest import random_glass
 from lammps_runner import TOLERANCE, Simulation, dump, largest_difference
 from symgnn import Annotator
-from symgnn.export import export_random
+from symgnn.export import export_checkpoint, export_random
 from tiny_model import tiny_metadata, write_tiny_model
-
-if TYPE_CHECKING:
-    from ase import Atoms
+from tiny_regression import coordination, fit_files, write_labeled
 
 
 @pytest.fixture(scope="session")
@@ -343,6 +341,64 @@ def test_plugin_can_be_unloaded_and_loaded(simulation: Simulation, model: Path) 
     script += f"plugin load {plugin}\n" + compute(model) + dump() + "run 0"
     result = simulation.succeed(script)
     assert largest_difference(result.frames()[0], model) <= 1e-9
+
+
+# --- density regression -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a fitted density regression that has a jackknife: float32.pt, float64.pt."""
+    folder = tmp_path_factory.mktemp("regression")
+    glasses = [random_glass(5, seed) for seed in (11, 12, 13)]
+    write_labeled(folder / "train.xyz", glasses, [coordination(atoms) for atoms in glasses])
+    result, _ = fit_files(folder)
+    for dtype in TOLERANCE:
+        export_checkpoint(result.best, folder / f"{dtype}.pt", dtype=dtype)
+    return folder
+
+
+def assert_regression_same_as_python(
+    simulation: Simulation, regression: Path, ranks: int
+) -> list[Atoms]:
+    """Barrier and uncertainty of both dtypes in one run, in which atoms move."""
+    computes = "".join(compute(regression / f"{dtype}.pt", "std yes", dtype) for dtype in TOLERANCE)
+    columns = " ".join(f"c_{dtype}[{column}]" for dtype in TOLERANCE for column in (1, 2))
+    script = computes + dump(columns, every=20) + MOVE + "run 20"
+    frames = simulation.succeed(script, ranks).frames()
+    assert len(frames) == 2
+    outputs = ("energy_barrier", "energy_barrier_std")
+    for frame in frames:
+        for dtype, tolerance in TOLERANCE.items():
+            for column, output in enumerate(outputs, start=1):
+                path = regression / f"{dtype}.pt"
+                difference = largest_difference(frame, path, f"c_{dtype}[{column}]", output=output)
+                assert difference <= tolerance, f"{output} in {dtype}"
+    return frames
+
+
+# Hot and torn structures are novel to the model, which is right and not the point here.
+@pytest.mark.filterwarnings("ignore::symgnn.errors.NovelStructureWarning")
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_density_regression(simulation: Simulation, regression: Path, ranks: int) -> None:
+    assert_regression_same_as_python(simulation, regression, ranks)
+
+
+@pytest.mark.filterwarnings("ignore::symgnn.errors.NovelStructureWarning")
+@pytest.mark.parametrize("ranks", [1, 4])
+def test_density_regression_with_isolated_atoms_and_ranks_without_any(
+    tmp_path: Path, regression: Path, ranks: int
+) -> None:
+    """Along x: a slab, nothing, one atom alone, nothing."""
+    slab = random_glass(4, seed=2)
+    length = slab.cell[0, 0]
+    slab.cell[0, 0] *= 4
+    slab.append(Atom("Cu", position=[2.5 * length, 0.5 * length, 0.5 * length]))
+    simulation = Simulation(tmp_path, slab, before_box=f"processors {ranks} 1 1")
+    frames = assert_regression_same_as_python(simulation, regression, ranks)
+    for frame in frames:
+        distances = frame.get_distances(-1, range(len(frame) - 1), mic=True)
+        assert distances.min() > Annotator(regression / "float64.pt").cutoff
 
 
 # --- averaged positions -------------------------------------------------------------------------

@@ -208,15 +208,17 @@ def test_displaced_atoms_teach_another_network_and_edges_stay(settings, tmp_path
 def test_exact_normalization_leaves_no_constant_error(settings, tmp_path):
     """Statistics of the training structures as they are, for the weights as they are."""
     settings.epochs, settings.position_noise = 10, 0.3
-    errors = {}
-    for exact in (True, False):
-        changes = {"output": str(exact), "exact_normalization": exact}
-        run = Run(settings.model_copy(update=changes), base=tmp_path)
-        run.train()
-        predictions = np.concatenate(predict(run.validated_model, run.train_graphs))
-        labels = torch.cat([item.label for item in run.train_graphs]).numpy()
-        errors[exact] = abs(float((predictions - labels).mean()))
-    assert errors[True] < 0.5 * errors[False]
+    errors = {True: [], False: []}
+    for exact, found in errors.items():
+        for seed in range(4):
+            changes = {"output": f"{exact}{seed}", "exact_normalization": exact, "seed": seed}
+            run = Run(settings.model_copy(update=changes), base=tmp_path)
+            run.train()
+            predictions = np.concatenate(predict(run.validated_model, run.train_graphs))
+            labels = torch.cat([item.label for item in run.train_graphs]).numpy()
+            found.append(float((predictions - labels).mean()))
+    # One seed may be lucky without it, and how lucky depends on the processor.
+    assert np.abs(errors[True]).mean() < 0.5 * np.abs(errors[False]).mean(), errors
 
 
 def test_atoms_without_label_do_not_teach(settings, tmp_path):

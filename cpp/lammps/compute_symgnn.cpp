@@ -55,6 +55,11 @@ constexpr UnitStyle UNIT_STYLES[] = {
 
 constexpr const char *KEYWORDS[] = {"device", "std", "positions", "threads"};
 
+// An atom is novel to a model above this energy_barrier_ood, and a structure above this share of
+// such atoms; python/symgnn/annotator.py has the same.
+constexpr double NOVEL = 0.5;
+constexpr double USUAL_SHARE = 0.1;
+
 constexpr std::int64_t DROPPED = -1;  // a row that the graph does not need
 
 bool is_keyword(const std::string &word) {
@@ -209,6 +214,10 @@ void ComputeSymGNN::parse(int narg, char **arg) {
 
   const auto &metadata = annotator_->model().metadata();
   outputs_ = static_cast<int>(metadata.outputs.size());
+  const auto ood =
+      std::find(metadata.outputs.begin(), metadata.outputs.end(), "energy_barrier_ood");
+  if (ood != metadata.outputs.end())
+    ood_column_ = static_cast<int>(ood - metadata.outputs.begin());
   cutoff_ = metadata.cutoff / angstrom_per_length_;
   comm_forward = std::max(static_cast<int>(annotator_->model().node_channels()), 3);
   if (std_column) {
@@ -308,7 +317,9 @@ void ComputeSymGNN::compute_peratom() {
   collect(0, atom->nlocal, averaged);
   owned_rows_ = static_cast<int>(atom_of_row_.size());
   check_finite();
-  assign_output(comm->nprocs == 1 ? whole_box() : with_ghosts());
+  const std::vector<double> barriers = comm->nprocs == 1 ? whole_box() : with_ghosts();
+  assign_output(barriers);
+  if (ood_column_ >= 0 && !warned_novel_) warn_if_novel(barriers);
 }
 
 /* ---------------------------------------------------------------------- */
@@ -596,6 +607,26 @@ void ComputeSymGNN::assign_output(const std::vector<double> &barriers) {
       array_atom[i][1] = outputs[std_column_] * energy_per_ev_;
     }
   }
+}
+
+/* ---------------------------------------------------------------------- */
+
+void ComputeSymGNN::warn_if_novel(const std::vector<double> &barriers) {
+  bigint counts[2] = {0, 0};  // atoms, and those in surroundings unlike the training structures
+  for (int row = 0; row < owned_rows_; ++row) {
+    if (!(atom->mask[atom_of_row_[row]] & groupbit)) continue;
+    ++counts[0];
+    if (barriers[static_cast<std::size_t>(row) * outputs_ + ood_column_] > NOVEL) ++counts[1];
+  }
+  bigint anywhere[2];
+  MPI_Allreduce(counts, anywhere, 2, MPI_LMP_BIGINT, MPI_SUM, world);
+  const double share = anywhere[0] > 0 ? static_cast<double>(anywhere[1]) / anywhere[0] : 0.0;
+  if (share > USUAL_SHARE)
+    warn_once(warned_novel_,
+              std::to_string(static_cast<int>(std::lround(100.0 * share))) +
+                  "% of the atoms have surroundings unlike those that the model was trained on: do "
+                  "not trust their barriers; does positions name an average over 1 ps, and is this "
+                  "the model's alloy and density?");
 }
 
 /* ---------------------------------------------------------------------- */

@@ -52,6 +52,7 @@ class ComputeSymGNN : public Compute {
   void build(Network &network);
   void exchange_nodes(Network &network);
   void assign_output(const std::vector<double> &barriers);
+  void warn_if_novel(const std::vector<double> &barriers);
   void warn_once(bool &warned, const std::string &message);
 
   template <typename Work>
@@ -62,11 +63,13 @@ class ComputeSymGNN : public Compute {
   std::string positions_fix_id_;               ///< empty: present positions
   int outputs_ = 0;                            ///< columns that the network returns
   int std_column_ = -1;                        ///< column of the standard uncertainty, if asked
+  int ood_column_ = -1;                        ///< column of the novelty, if the model has it
   double angstrom_per_length_ = 1.0;
   double energy_per_ev_ = 1.0;
   double cutoff_ = 0.0;  ///< in LAMMPS units of length
   bool warned_no_average_ = false;
   bool warned_far_average_ = false;
+  bool warned_novel_ = false;
 
   // The graph's rows: atoms that take part, owned ones first.
   std::vector<int> atom_of_row_;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,7 +14,7 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from symgnn import keys
 from symgnn._native import load_core
-from symgnn.errors import ModelError, StructureError
+from symgnn.errors import ModelError, NovelStructureWarning, StructureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
 """Folder of the models that ship with the package."""
+
+
+NOVEL, USUAL_SHARE = 0.5, 0.1
+"""An atom is novel to a model above this ``energy_barrier_ood``; a warning follows where more than
+this share of the atoms are. In glasses like those of the training set, 2 to 4% are."""
 
 
 def pretrained_names() -> list[str]:
@@ -72,6 +78,7 @@ class Annotator:
         self.metadata: dict[str, Any] = json.loads(self._core.metadata_json)
         self._sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
         self._species = {symbol: index for index, symbol in enumerate(self.elements)}
+        self._warned = False
 
     @property
     def name(self) -> str:
@@ -122,8 +129,10 @@ class Annotator:
     def annotate(self, structures: Atoms | Iterable[Atoms]) -> Atoms | list[Atoms]:
         """Set ``arrays["energy_barrier"]`` [N], eV, and say in ``info`` where it came from.
 
-        ``energy_barrier_std`` is set too if the model has it. ``info`` gets ``symgnn_model``,
-        ``symgnn_model_sha256`` and ``symgnn_units``.
+        ``energy_barrier_std`` (eV) and ``energy_barrier_ood`` (0 to 1) are set too if the model has
+        them. ``info`` gets ``symgnn_model``, ``symgnn_model_sha256`` and ``symgnn_units``. The
+        first structure with many atoms in surroundings unlike the training set gives a
+        NovelStructureWarning.
 
         Args:
             structures: one structure, or any iterable of them (changed in place).
@@ -144,7 +153,29 @@ class Annotator:
             atoms.info[keys.MODEL] = self.name
             atoms.info[keys.MODEL_SHA256] = self._sha256
             atoms.info[keys.UNITS] = str(self.metadata["units"]["energy"])
+            self.warn_if_novel(prediction)
         return annotated
+
+    def warn_if_novel(self, prediction: NDArray[np.float64]) -> None:
+        """Warn, once in the life of this object, of a structure unlike the training set.
+
+        Args:
+            prediction: [N, outputs], as :meth:`predict` returns.
+        """
+        if self._warned or keys.ENERGY_BARRIER_OOD not in self.outputs:
+            return
+        novelty = prediction[:, self.outputs.index(keys.ENERGY_BARRIER_OOD)]
+        share = float((novelty > NOVEL).mean())
+        if share > USUAL_SHARE:
+            self._warned = True
+            warnings.warn(
+                f"{share:.0%} of the atoms have surroundings unlike those that the model"
+                f" '{self.name}' was trained on ({keys.ENERGY_BARRIER_OOD} > {NOVEL:g}): do not"
+                " trust their barriers; is this an energy minimum, or an average over 1 ps, of"
+                " the same alloy and density?",
+                NovelStructureWarning,
+                stacklevel=3,
+            )
 
     def _species_of(self, atoms: Atoms) -> NDArray[np.int64]:
         numbers, inverse = np.unique(atoms.numbers, return_inverse=True)
@@ -196,6 +227,7 @@ class SymGNNCalculator(Calculator):
         if self.atoms is None:
             raise StructureError("the calculator has no atoms; pass them, or set atoms.calc")
         (prediction,) = self.annotator.predict([self.atoms])
+        self.annotator.warn_if_novel(prediction)
         self.results = {
             output: prediction[:, column].copy()
             for column, output in enumerate(self.annotator.outputs)

@@ -28,3 +28,7 @@ class DatasetError(SymGNNError):
 
 class Interrupted(SymGNNError):  # noqa: N818  Ctrl-C is no error
     """Ctrl-C during long work. The message says what was kept of it."""
+
+
+class NovelStructureWarning(UserWarning):
+    """A model was asked about surroundings unlike those that it was trained on."""

@@ -10,6 +10,10 @@ ENERGY_BARRIER: Final[str] = "energy_barrier"
 ENERGY_BARRIER_STD: Final[str] = "energy_barrier_std"
 """`Atoms.arrays`: standard uncertainty of the energy barrier, eV, [N]."""
 
+ENERGY_BARRIER_OOD: Final[str] = "energy_barrier_ood"
+"""`Atoms.arrays`: novelty of an atom's surroundings to the model, 0 to 1, [N]. One half: as far
+from the training structures as the outermost percent of their own atoms."""
+
 MODEL: Final[str] = "symgnn_model"
 """`Atoms.info`: name of the model that the barriers came from."""
 

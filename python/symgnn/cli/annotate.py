@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from symgnn.cli.options import (
     ThreadsOption,
     element_names,
 )
-from symgnn.errors import Interrupted, StructureError, SymGNNError
+from symgnn.errors import Interrupted, NovelStructureWarning, StructureError, SymGNNError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,7 +105,13 @@ def _annotate_file(
         with writer:
             for atoms in iterate_structures(source, elements=elements, index=index):
                 try:
-                    annotator.annotate(atoms)
+                    with warnings.catch_warnings(record=True) as caught:
+                        warnings.simplefilter("always", NovelStructureWarning)
+                        annotator.annotate(atoms)
+                    for item in caught:
+                        progress.say(
+                            f"warning: {source}, structure {len(barriers)}: {item.message}"
+                        )
                 except SymGNNError as error:
                     raise StructureError(f"{source}, structure {len(barriers)}: {error}") from error
                 writer.write(atoms)

@@ -12,9 +12,13 @@ import torch
 
 from ..errors import ModelError
 from ..files import written_whole
+from ..models import DensityRegression, DensityRegressionConfig, build_model
+from .config import parse_config
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from torch import nn
 
 FORMAT = 1
 _KIND = "symgnn-checkpoint"
@@ -64,6 +68,27 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             "install the version that wrote it"
         )
     return content
+
+
+def restore_model(content: dict[str, Any], origin: str) -> nn.Module:
+    """The trained model of a checkpoint, in evaluation mode.
+
+    Args:
+        content: what :func:`load_checkpoint` returned.
+        origin: name of the checkpoint, for errors.
+
+    Raises:
+        ConfigError: a configuration that this version does not know.
+    """
+    config = parse_config(content["config"], origin).model
+    elements, state = len(content["elements"]), content["network"]
+    model: nn.Module
+    if isinstance(config, DensityRegressionConfig):
+        model = DensityRegression(config, elements, len(state["weight"]))
+    else:
+        model = build_model(config, elements)
+    model.load_state_dict(state)
+    return model.eval()
 
 
 def _names_in(path: Path) -> list[str]:

@@ -9,10 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import ConfigError
 from ..keys import ENERGY_BARRIER
-from ..models import ModelConfig, SymGNNConfig, SymmetrizationConfig
+from ..models import (
+    DensityRegressionConfig,
+    ModelConfig,
+    SymGNNConfig,
+    SymmetrizationConfig,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pydantic_core import ErrorDetails
 
 
 class DataConfig(BaseModel):
@@ -24,6 +31,11 @@ class DataConfig(BaseModel):
     """Files with labeled structures; anything `symgnn annotate` reads. Relative to the config."""
     validation: list[str] = []
     """Files for choosing the epoch. Never put test structures here."""
+    thermal: list[str] = []
+    """Files with copies of training structures at other positions (time averages of a run at
+    temperature), atom by atom with the same labels; density regression only."""
+    thermal_weight: float = Field(0.2, gt=0.0, lt=1.0)
+    """Share of a structure's weight that its copies have together."""
     elements: list[str] | None = None
     """Chemical symbols, in the order of species. Default: those of the training files, sorted."""
     label: str = ENERGY_BARRIER
@@ -62,6 +74,9 @@ class TrainingConfig(BaseModel):
     position_noise: float = Field(0.0, ge=0.0)
     """Standard deviation, Å, of a Gaussian displacement that every atom gets anew in each step: a
     stand-in for the thermal motion that an average over 1 ps leaves, and that labels ignore."""
+    random_rotations: bool = False
+    """Turn every structure by a random element of O(3) in each step: data augmentation for networks
+    that see directions."""
     exact_normalization: bool = True
     """Before each validation, take the statistics of batch normalization from all training
     structures, without displacements and dropout, instead of running averages over steps."""
@@ -97,8 +112,8 @@ def _paper() -> TrainingConfig:
     )
 
 
-def _cuzr() -> TrainingConfig:
-    """The shipped model ``cuzr``: trains in about ten minutes on one core.
+def _lengths() -> TrainingConfig:
+    """A small attention network on interatomic distances: ten minutes on one core.
 
     Edges enter as lengths: the limit of averaging an edge embedding over all of O(3), which is a
     function of length alone, taken exactly.
@@ -120,7 +135,12 @@ def _cuzr() -> TrainingConfig:
     )
 
 
-PRESETS = {"paper": _paper, "cuzr": _cuzr}
+def _cuzr() -> TrainingConfig:
+    """The shipped model ``cuzr``, a density regression: two minutes on one core."""
+    return TrainingConfig(model=DensityRegressionConfig())
+
+
+PRESETS = {"paper": _paper, "lengths": _lengths, "cuzr": _cuzr}
 
 
 def preset(name: str) -> TrainingConfig:
@@ -156,12 +176,22 @@ def parse_config(values: dict[str, Any], origin: str) -> TrainingConfig:
     try:
         return TrainingConfig.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in problem['loc']) or 'configuration'}: "
-            + ("unknown key" if problem["type"] == "extra_forbidden" else problem["msg"])
-            for problem in error.errors()
-        )
+        problems = "; ".join(_describe(problem) for problem in error.errors())
         raise ConfigError(f"{origin}: {problems}") from error
+
+
+def _describe(problem: ErrorDetails) -> str:
+    """A key and what is wrong with it."""
+    location = [str(part) for part in problem["loc"]]
+    if location[:1] == ["model"]:
+        del location[1:2]  # the architecture, which is not part of the key
+    message = problem["msg"]
+    if problem["type"] == "extra_forbidden":
+        message = "unknown key"
+    elif problem["type"] == "union_tag_invalid":
+        context = problem["ctx"]
+        message = f"unknown architecture '{context['tag']}'; there are {context['expected_tags']}"
+    return f"{'.'.join(location) or 'configuration'}: {message}"
 
 
 def dump_config(config: TrainingConfig) -> str:

@@ -7,7 +7,7 @@ import ctypes
 import math
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +18,10 @@ from torch.optim.swa_utils import AveragedModel
 from ..errors import ConfigError, DatasetError, StructureError
 from ..files import make_folder, remove_unfinished, written_whole
 from ..lammps_files import check_elements
-from ..models import build_model, settle_normalization
+from ..models import DensityRegressionConfig, build_model, settle_normalization
+from ..models.symmetrization import haar_rotations
 from .checkpoint import load_checkpoint, save_checkpoint
-from .config import OptimizerConfig, TrainingConfig, dump_config
+from .config import OptimizerConfig, TrainingConfig, dump_config, parse_config
 from .dataset import LabeledFile, LabeledGraph, build_labeled_graphs, merge, read_labeled
 from .metrics import Metrics, compute_metrics
 
@@ -111,6 +112,10 @@ class Run:
     """A training run: the state that a checkpoint holds, and the steps that change it."""
 
     def __init__(self, config: TrainingConfig, *, base: Path, resume: bool = False) -> None:
+        if isinstance(config.model, DensityRegressionConfig):
+            raise ConfigError("density_regression is fitted in closed form, not trained in epochs")
+        if config.data.thermal:
+            raise ConfigError("data.thermal serves density_regression only: leave it out")
         self.config = config
         self.output = base / config.output
         if self.output.resolve() == base.resolve():
@@ -122,7 +127,7 @@ class Run:
         )
         if not train_files or not validation_files:
             raise ConfigError("data.train and data.validation each need at least one file")
-        self.elements = config.data.elements or _elements_of(train_files.values())
+        self.elements = config.data.elements or elements_of(train_files.values())
         try:
             check_elements(self.elements)
         except StructureError as error:
@@ -224,7 +229,8 @@ class Run:
         size = self.config.batch_size or len(order)
         total, atoms = 0.0, 0
         for begin in range(0, len(order), size):
-            batch = merge([self.train_graphs[number] for number in order[begin : begin + size]])
+            chosen = [self.train_graphs[number] for number in order[begin : begin + size]]
+            batch = merge([self._turned(item) for item in chosen])
             graph, labeled = batch.graph, ~torch.isnan(batch.label)
             edge_vector = self._displaced(graph)
             output = self.model(graph.species, graph.edge_index, edge_vector)[:, 0]
@@ -249,6 +255,16 @@ class Run:
             total += value * int(labeled.sum())
             atoms += int(labeled.sum())
         return total / atoms
+
+    def _turned(self, item: LabeledGraph) -> LabeledGraph:
+        """The structure after a random element of O(3), if the run wants that."""
+        if not self.config.random_rotations:
+            return item
+        rotation = haar_rotations(1, dtype=torch.float64, device=torch.device("cpu"))[0]
+        reflection = 1.0 if torch.rand(()) < 0.5 else -1.0
+        vector = item.graph.edge_vector
+        turned = vector @ (reflection * rotation).T.to(vector)
+        return replace(item, graph=replace(item.graph, edge_vector=turned))
 
     def _displaced(self, graph: Graph) -> Tensor:
         """Edge vectors after a random displacement of every atom; edges stay the same."""
@@ -292,7 +308,9 @@ class Run:
         if not last.exists():
             return None
         previous = load_checkpoint(last)
-        before, now = previous["config"], self.config.model_dump()
+        # Read anew, so that options which are younger than the run have their defaults.
+        before = parse_config(previous["config"], str(last)).model_dump()
+        now = self.config.model_dump()
         changed = [key for key in now if key not in _MAY_CHANGE and before.get(key) != now[key]]
         if changed:
             raise ConfigError(
@@ -417,7 +435,8 @@ def make_schedule(
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def _elements_of(files: Iterable[LabeledFile]) -> list[str]:
+def elements_of(files: Iterable[LabeledFile]) -> list[str]:
+    """Chemical symbols that occur in files, sorted."""
     return sorted(
         {
             symbol

@@ -1,0 +1,211 @@
+"""What limits accuracy: labels, glasses, or the noise of labels.
+
+Density regression on all seven labeled glasses, always scored on a glass that is left out:
+- learning curve over atoms per glass and over the number of glasses;
+- noise added to the training labels, as if fewer searches had been made for each atom;
+- correlation of labels, predictions and residuals between atoms at a distance;
+- the highest correlation that any prediction can have with labels of a given standard error.
+
+    python benchmarks/learning_curve.py [FOLDER] [--output benchmarks/results]
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from symgnn import read_structures
+from symgnn.graph import build_graph, neighbor_list
+from symgnn.models import DensityRegression, DensityRegressionConfig
+
+PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cuzr-barriers"
+NAMES = [*(f"train{number}" for number in range(6)), "validation"]
+ELEMENTS = ["Cu", "Zr"]
+FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+ADDED_NOISE = (0.0, 0.15, 0.30)
+SEARCHES, STANDARD_ERROR = 20, 0.15
+SHELLS = ((2.0, 3.7), (3.7, 5.2), (5.2, 6.5), (6.5, 8.0), (8.0, 10.0), (10.0, 12.0))
+DRAWS = 4
+
+
+class Data:
+    """Features [N, F], standardized over all glasses, labels [N] and species [N] of each glass."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = DensityRegressionConfig()
+        self.structures = [read_structures(folder / f"{name}.xyz")[0] for name in NAMES]
+        graphs = [build_graph(atoms, self.config.cutoff, ELEMENTS) for atoms in self.structures]
+        model = DensityRegression(self.config, len(ELEMENTS))
+        with torch.inference_mode():
+            local = torch.cat([model.standardized(*graph.inputs) for graph in graphs])
+            model.local_mean.copy_(local.mean(0))
+            model.local_scale.copy_(local.std(0) + 1e-6)
+            features = [model.describe(*graph.inputs).numpy() for graph in graphs]
+        scale = np.vstack(features).std(0) + 1e-6
+        self.features = [x / scale for x in features]
+        self.labels = [atoms.arrays["energy_barrier"] for atoms in self.structures]
+        self.species = [graph.species.numpy() for graph in graphs]
+
+    def predict(self, test: int, train: list[int], label: list, chosen: list) -> np.ndarray:
+        """Barriers of glass ``test`` from ``train``: label [N] and chosen atoms [N] per glass."""
+        prediction = np.empty(len(self.labels[test]))
+        for element in range(len(ELEMENTS)):
+            parts = []
+            for glass in train:
+                rows = (self.species[glass] == element) & chosen[glass]
+                x, y = self.features[glass][rows], label[glass][rows]
+                mean = x.mean(0)
+                x = x - mean
+                parts.append((x.T @ x, x.T @ (y - y.mean()), mean, y.mean()))
+            gram, product = (sum(part[k] for part in parts) for k in (0, 1))
+            gram = gram.astype(float) + self.config.strength * np.eye(len(gram))
+            weight = np.linalg.solve(gram, product)
+            offset = np.mean([part[3] - part[2] @ weight for part in parts])
+            rows = self.species[test] == element
+            prediction[rows] = self.features[test][rows] @ weight + offset
+        return prediction
+
+
+def score(data: Data, label: list, chosen: list, count: int | None, rng) -> tuple[float, float]:
+    """Mean Pearson correlation over glasses left out, and the pooled one."""
+    predictions = []
+    for test in range(len(NAMES)):
+        others = [glass for glass in range(len(NAMES)) if glass != test]
+        train = others if count is None else list(rng.choice(others, count, replace=False))
+        predictions.append(data.predict(test, train, label, chosen))
+    each = [np.corrcoef(p, y)[0, 1] for p, y in zip(predictions, data.labels, strict=True)]
+    pooled = np.corrcoef(np.concatenate(predictions), np.concatenate(data.labels))[0, 1]
+    return float(np.mean(each)), float(pooled)
+
+
+def spread(values: list[tuple[float, float]]) -> str:
+    """Mean ± sd of both scores."""
+    array = np.array(values)
+    return "   ".join(
+        f"{m:.3f} ± {s:.3f}" for m, s in zip(array.mean(0), array.std(0), strict=True)
+    )
+
+
+def correlation_at(atoms, values: np.ndarray, low: float, high: float) -> float:
+    """Normalized covariance of values [N] between atoms at distances low … high."""
+    (center, neighbor), _, vector = neighbor_list(
+        atoms.positions, atoms.cell.array, atoms.pbc, SHELLS[-1][1]
+    )
+    length = np.linalg.norm(vector, axis=1)
+    pairs = (length >= low) & (length < high)
+    centered = values - values.mean()
+    return float((centered[center[pairs]] * centered[neighbor[pairs]]).mean() / centered.var())
+
+
+def scores_over(data: Data, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Tables of the learning curves; both scores for each number of atoms, and of glasses."""
+    everything = [np.ones(len(y), bool) for y in data.labels]
+    print("atoms per glass (six glasses)   mean Pearson    pooled")
+    atoms = []
+    for fraction in FRACTIONS:
+        values = [
+            score(
+                data, data.labels, [rng.random(len(y)) < fraction for y in data.labels], None, rng
+            )
+            for _ in range(1 if fraction == 1.0 else DRAWS)
+        ]
+        atoms.append(np.mean(values, axis=0))
+        print(f"{8000 * fraction:8.0f}                {spread(values)}", flush=True)
+
+    print("glasses (all 8,000 atoms)       mean Pearson    pooled")
+    glasses = []
+    for count in range(1, 7):
+        values = [
+            score(data, data.labels, everything, count, rng)
+            for _ in range(1 if count == 6 else DRAWS)
+        ]
+        glasses.append(np.mean(values, axis=0))
+        print(f"{count:8d}                {spread(values)}", flush=True)
+    return np.array(atoms), np.array(glasses)
+
+
+def scores_over_noise(data: Data, rng) -> None:
+    """Table of what noisier training labels cost."""
+    everything = [np.ones(len(y), bool) for y in data.labels]
+    print("noise added to training labels (eV; searches that it stands for)")
+    for noise in ADDED_NOISE:
+        searches = SEARCHES * STANDARD_ERROR**2 / (STANDARD_ERROR**2 + noise**2)
+        values = []
+        for _ in range(1 if noise == 0.0 else DRAWS):
+            noisy = [y + noise * rng.standard_normal(len(y)) for y in data.labels]
+            values.append(score(data, noisy, everything, None, rng))
+        print(f"{noise:8.2f} {searches:6.1f}         {spread(values)}", flush=True)
+
+
+def correlations_in_space(data: Data) -> None:
+    """Table of how labels, predictions and residuals of neighbors go together."""
+    everything = [np.ones(len(y), bool) for y in data.labels]
+    print("correlation between atoms at a distance (Å), mean over glasses left out")
+    print(" " * 12, "  ".join(f"{low:4.1f}-{high:4.1f}" for low, high in SHELLS))
+    rows: dict[str, list] = {"label": [], "prediction": [], "residual": []}
+    for test, atoms in enumerate(data.structures):
+        train = [glass for glass in range(len(NAMES)) if glass != test]
+        prediction = data.predict(test, train, data.labels, everything)
+        fields = (data.labels[test], prediction, data.labels[test] - prediction)
+        for name, values in zip(rows, fields, strict=True):
+            rows[name].append([correlation_at(atoms, values, *shell) for shell in SHELLS])
+    for name, values in rows.items():
+        print(f"{name:12s}", "  ".join(f"{v:9.3f}" for v in np.mean(values, axis=0)))
+
+
+def limits_of_noise(data: Data, best: np.ndarray) -> list[float]:
+    """Table of the highest correlations; those for the stated standard error."""
+    print("highest correlation that labels of a standard error allow (eV; within a glass, pooled)")
+    variances = np.mean([y.var() for y in data.labels]), np.concatenate(data.labels).var()
+    for error in (0.10, STANDARD_ERROR, 0.18):
+        limits = [float(np.sqrt(1.0 - error**2 / variance)) for variance in variances]
+        true = [found / limit for found, limit in zip(best, limits, strict=True)]
+        print(
+            f"{error:8.2f}   {limits[0]:.3f}  {limits[1]:.3f}   so that predictions correlate with "
+            f"noise-free barriers by {true[0]:.2f} and {true[1]:.2f}"
+        )
+    return [float(np.sqrt(1.0 - STANDARD_ERROR**2 / variance)) for variance in variances]
+
+
+def draw(atoms: np.ndarray, glasses: np.ndarray, limits: list[float], path: Path) -> None:
+    """Both learning curves, below the limit that label noise sets."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, constrained_layout=True)
+    axes[0].semilogx([8000 * fraction for fraction in FRACTIONS], atoms, "o-", base=2)
+    axes[0].set(xlabel="labeled atoms per glass (six glasses)", ylabel="Pearson correlation")
+    axes[0].set_xticks([8000 * fraction for fraction in FRACTIONS])
+    axes[0].set_xticklabels([f"{8000 * fraction:.0f}" for fraction in FRACTIONS])
+    axes[1].plot(range(1, 7), glasses, "o-")
+    axes[1].set(xlabel="glasses (8,000 labeled atoms each)")
+    for axis in axes:
+        for limit, color in zip(limits, ("C0", "C1"), strict=True):
+            axis.axhline(limit, color=color, linestyle=":")
+        axis.grid(alpha=0.3)
+    names = ["mean over glasses left out", "pooled", "limit by label noise of 0.15 eV"]
+    axes[1].legend(names, loc="lower right")
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Print all tables and draw the learning curves."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=PUBLISHED)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    if not options.folder.is_dir():
+        print(f"left out: the published glasses are not in {options.folder}")
+        return
+    rng = np.random.default_rng(0)
+    data = Data(options.folder)
+    atoms, glasses = scores_over(data, rng)
+    scores_over_noise(data, rng)
+    correlations_in_space(data)
+    limits = limits_of_noise(data, atoms[-1])
+    draw(atoms, glasses, limits, options.output / "learning_curve.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The forms that trained models take in model files, written for TorchScript."""

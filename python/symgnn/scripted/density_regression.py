@@ -1,0 +1,264 @@
+"""Density regression as exported models run it: three steps with few numbers per atom.
+
+The regression is linear, so that a neighbor need not send its densities: it sends what they
+contribute to the barrier, for each element and shell of the receiver. A step sums what neighbors
+send; atoms exchange their channels between steps, on one processor or on many.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from ..models.density_regression import (
+    DensityRegression,
+    combine,
+    shell_sums,
+    shell_weights,
+)
+
+
+class ExportedDensityRegression(nn.Module):
+    """The scripted interface of a model file: ``forward``, or ``start``, ``step``, ``finish``.
+
+    Channels of an atom: barriers by all M members; messages [S, H, M] to receivers of each element
+    in each shell, from radial densities (later: from first averages), and from angular ones; coarse
+    densities; components of the novelty score; the distance it is made of; the element.
+
+    Args:
+        model: fitted, in the dtype of the export.
+    """
+
+    layers = 3
+
+    local_mean: Tensor
+    local_scale: Tensor
+    own_weight: Tensor
+    own_intercept: Tensor
+    radial_weight: Tensor
+    angular_weight: Tensor
+    second_weight: Tensor
+    label_range: Tensor
+    noise: Tensor
+    local_center: Tensor
+    local_whitening: Tensor
+    average_center: Tensor
+    average_whitening: Tensor
+    distance_scale: Tensor
+    isolated: Tensor
+    isolated_distance: Tensor
+
+    def __init__(self, model: DensityRegression) -> None:
+        super().__init__()
+        config = model.config
+        self.densities = model.densities
+        self.elements, self.members, self.own = model.elements, model.members, model.own
+        self.shells, self.shell_ramp = list(config.shells), config.shell_ramp
+        self.smallest_total = model.smallest_total
+        self.radial, self.angular = model.densities.radial, model.densities.angular
+        self.coarse, self.components = model.densities.coarse, model.components
+        self.message = model.elements * len(config.shells) * model.members
+        self.channels = model.members + 2 * self.message + self.coarse + self.components + 2
+
+        for name in (
+            "local_mean",
+            "local_scale",
+            "label_range",
+            "noise",
+            "local_center",
+            "local_whitening",
+            "average_center",
+            "average_whitening",
+            "distance_scale",
+        ):
+            self.register_buffer(name, getattr(model, name).clone())
+        # Weights [M, receiver, features], by what the features are made of.
+        own, radial, angular, second = model.weight.split(model.sizes, dim=2)
+        members, receivers, shells = model.members, model.elements, len(config.shells)
+        self.register_buffer("own_weight", own.permute(1, 2, 0).contiguous())
+        self.register_buffer("own_intercept", model.intercept.T.contiguous())
+        self.register_buffer(
+            "radial_weight",
+            _per_sender(radial.reshape(members, receivers, self.elements, shells, self.radial)),
+        )
+        self.register_buffer(
+            "angular_weight",
+            _per_sender(angular.reshape(members, receivers, 1, shells, self.angular))[0],
+        )
+        self.register_buffer(
+            "second_weight",
+            _per_sender(second.reshape(members, receivers, self.elements, shells, -1)),
+        )
+        # What atoms without neighbors are.
+        species = torch.arange(self.elements)
+        zeros = torch.zeros(self.elements, self.own + self.coarse, dtype=self.noise.dtype)
+        self.register_buffer("isolated", self._of_local(zeros, species))
+        around = torch.zeros_like(self.average_center)
+        self.register_buffer("isolated_distance", self._average_distance(around, species))
+
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
+        """From species [N], sorted edge_index [2, E], edge_vector [E, 3] in Å to [N, outputs]."""
+        node, edge = self.start(species, edge_vector)
+        for number in range(3):
+            node, edge = self.step(number, node, edge, edge_index)
+        return self.finish(node)
+
+    @torch.jit.export
+    def start(self, species: Tensor, edge_vector: Tensor) -> tuple[Tensor, Tensor]:
+        """Channels [N, C], so far the element alone; vectors and shell weights [E, 3 + H]."""
+        node = torch.zeros(
+            [species.size(0), self.channels], dtype=edge_vector.dtype, device=edge_vector.device
+        )
+        node[:, -1] = species.to(node.dtype)
+        weight = shell_weights(edge_vector.square().sum(1).sqrt(), self.shells, self.shell_ramp)
+        return node, torch.cat([edge_vector, weight], dim=1)
+
+    @torch.jit.export
+    def step(
+        self, layer: int, node: Tensor, edge: Tensor, edge_index: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Own densities, first averages, averages of averages: channels [N, C], updated."""
+        if layer == 0:
+            return self._own(node, edge, edge_index), edge
+        if layer == 1:
+            return self._first_averages(node, edge, edge_index), edge
+        return self._second_averages(node, edge, edge_index), edge
+
+    @torch.jit.export
+    def finish(self, node: Tensor) -> Tensor:
+        """Outputs [N, 3] or [N, 2] from channels [N, C]: see ``combine``."""
+        noise = self.noise.index_select(0, node[:, -1].to(torch.int64))
+        return combine(node[:, : self.members], self.label_range, noise, node[:, -2])
+
+    def _own(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> Tensor:
+        species = node[:, -1].to(torch.int64)
+        result = self.isolated.index_select(0, species)
+        if edge_index.size(1) > 0:
+            first = int(edge_index[0, 0].item())
+            found = self.densities(species, edge_index[0], edge_index[1], edge[:, :3])
+            rows = found.size(0)
+            result[first : first + rows] = self._of_local(found, species[first : first + rows])
+        return result
+
+    def _of_local(self, densities: Tensor, species: Tensor) -> Tensor:
+        """Channels [n, C] from local densities [n, own + coarse]."""
+        local = (densities - self.local_mean) / self.local_scale
+        result = torch.zeros(
+            [species.size(0), self.channels], dtype=local.dtype, device=local.device
+        )
+        for element in range(self.elements):
+            rows = (species == element).nonzero()[:, 0]
+            x = local.index_select(0, rows)
+            densities_of = x[:, : self.own]
+            whitened = densities_of - self.local_center[element]
+            whitened = torch.mm(whitened, self.local_whitening[element])
+            distance = whitened.square().sum(1, keepdim=True) / self.distance_scale[0, element]
+            channels = torch.cat(
+                [
+                    torch.mm(densities_of, self.own_weight[element]) + self.own_intercept[element],
+                    torch.mm(densities_of[:, : self.radial], self.radial_weight[element]),
+                    torch.mm(densities_of[:, self.radial :], self.angular_weight),
+                    x[:, self.own :],
+                    whitened[:, : self.components],
+                    distance,
+                    torch.full_like(distance, float(element)),
+                ],
+                dim=1,
+            )
+            result.index_copy_(0, rows, channels)
+        return result
+
+    def _first_averages(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> Tensor:
+        species = node[:, -1].to(torch.int64)
+        result = node.clone()
+        messages = slice_of(result, self.members, 2 * self.message)
+        messages.zero_()
+        distances = slice_of(result, self.channels - 2, 1)[:, 0]
+        distances.copy_(torch.maximum(node[:, -2], self.isolated_distance.index_select(0, species)))
+        if edge_index.size(1) == 0:
+            return result
+        atoms, shells, members = node.size(0), len(self.shells), self.members
+        # To each element of the receiver: its messages, and what everybody gets.
+        sent = node[:, members : members + 2 * self.message]
+        sent = sent.view(atoms, 2, self.elements, shells, members).permute(0, 2, 3, 1, 4)
+        common = node[:, members + 2 * self.message : -2]
+        common = torch.cat([common, torch.ones_like(common[:, :1])], dim=1)
+        values = torch.cat(
+            [
+                sent.reshape(atoms, self.elements, shells, 2 * members),
+                common[:, None, None, :].expand(-1, self.elements, shells, -1),
+            ],
+            dim=3,
+        )
+        first, sums = self._sums(values, species, edge, edge_index)
+        rows = sums.size(0)
+        total = sums[..., -1:]
+        everything = sums.sum(1)
+        total_of_all = everything[..., -1:].clamp(min=self.smallest_total)
+        by_element = sums / total.clamp(min=self.smallest_total)
+        of_all = everything / total_of_all
+
+        barrier = slice_of(result[first : first + rows], 0, members)
+        barrier += by_element[..., :members].sum(2).sum(1)
+        barrier += of_all[..., members : 2 * members].sum(1)
+        once = by_element[..., 2 * members : 2 * members + self.coarse].flatten(1)
+        around = of_all[..., 2 * members + self.coarse : -1].flatten(1)
+        chosen = species[first : first + rows]
+        distances[first : first + rows] = torch.maximum(
+            node[first : first + rows, -2], self._average_distance(around, chosen)
+        )
+        second = messages[first : first + rows, : self.message]
+        for element in range(self.elements):
+            of_element = (chosen == element).nonzero()[:, 0]
+            message = torch.mm(once.index_select(0, of_element), self.second_weight[element])
+            second.index_copy_(0, of_element, message)
+        return result
+
+    def _second_averages(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> Tensor:
+        species = node[:, -1].to(torch.int64)
+        result = node.clone()
+        if edge_index.size(1) == 0:
+            return result
+        atoms, shells, members = node.size(0), len(self.shells), self.members
+        sent = node[:, members : members + self.message]
+        sent = sent.reshape(atoms, self.elements, shells, members)
+        values = torch.cat([sent, torch.ones_like(sent[..., :1])], dim=3)
+        first, sums = self._sums(values, species, edge, edge_index)
+        averages = sums[..., :-1] / sums[..., -1:].clamp(min=self.smallest_total)
+        barrier = slice_of(result[first : first + sums.size(0)], 0, members)
+        barrier += averages.sum(2).sum(1)
+        return result
+
+    def _sums(
+        self, values: Tensor, species: Tensor, edge: Tensor, edge_index: Tensor
+    ) -> tuple[int, Tensor]:
+        """Row of the first center, and sums [n, S, H, C] of values [N, S, H, C]."""
+        center, neighbor = edge_index[0], edge_index[1]
+        rows = neighbor * self.elements + species.index_select(0, center)
+        sums = shell_sums(
+            values.flatten(0, 1).contiguous(),
+            rows,
+            center,
+            species.index_select(0, neighbor),
+            self.elements,
+            edge[:, 3:],
+        )
+        return int(center[0].item()), sums
+
+    def _average_distance(self, around: Tensor, species: Tensor) -> Tensor:
+        """Squared distance [n] of averages [n, H · components] from those of the training set."""
+        result = torch.zeros([around.size(0)], dtype=around.dtype, device=around.device)
+        for element in range(self.elements):
+            rows = (species == element).nonzero()[:, 0]
+            x = around.index_select(0, rows) - self.average_center[element]
+            x = torch.mm(x, self.average_whitening[element])
+            result.index_copy_(0, rows, x.square().sum(1) / self.distance_scale[1, element])
+        return result
+
+
+def slice_of(tensor: Tensor, begin: int, width: int) -> Tensor:
+    """A view of columns begin … begin + width − 1."""
+    return tensor.narrow(1, begin, width)
+
+
+def _per_sender(weight: Tensor) -> Tensor:
+    """[M, receiver, sender, H, features] to [sender, features, receiver · H · M]."""
+    return weight.permute(2, 4, 1, 3, 0).flatten(2).contiguous()

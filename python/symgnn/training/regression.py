@@ -1,0 +1,393 @@
+"""Fitting of density regression, in closed form, one structure in memory at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ConfigError, DatasetError
+from ..files import make_folder, written_whole
+from ..models.density_regression import DensityRegression, DensityRegressionConfig
+from .checkpoint import save_checkpoint
+from .config import TrainingConfig, dump_config
+from .dataset import LabeledGraph, build_labeled_graphs, read_labeled
+from .loop import BEST, CONFIG, choose_device, elements_of
+from .metrics import Metrics, compute_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from .dataset import LabeledFile
+
+_FEWEST_STRUCTURES = 3  # for a jackknife
+_SMALLEST_SCALE = 1e-6
+_WHITENING_FLOOR = 0.02  # of standardized densities; directions that hardly vary count for little
+_OUTERMOST = 0.99
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A finished fit.
+
+    ``held_out`` scores every training structure with the map that was fitted without its group,
+    pooled and by structure (those whose labels differ); it is None for fewer than three structures.
+    ``validation`` is None
+    without validation files.
+    """
+
+    best: Path
+    features: int
+    held_out: Metrics | None
+    structures: dict[str, Metrics]
+    validation: Metrics | None
+
+
+@dataclass
+class _Moments:
+    """Sums over the labeled atoms of one structure and one element, about the structure's means."""
+
+    gram: Tensor
+    product: Tensor
+    mean: Tensor
+    label: float
+
+
+def fit(
+    config: TrainingConfig,
+    *,
+    base: Path,
+    report: Callable[[str, int, int], None] | None = None,
+) -> Fit:
+    """Fit a density regression and write ``best.ckpt`` and ``config.yaml``.
+
+    Slopes come from differences between atoms of one structure and element: the mean of each
+    structure and element is free in the fit, and the intercept of the model is the average over
+    structures. Thermal copies count ``data.thermal_weight`` of each structure.
+
+    Args:
+        config: with a ``DensityRegressionConfig`` as model.
+        base: folder that relative paths in the configuration start from.
+        report: called with what is being done and how much of it is.
+
+    Raises:
+        ConfigError: files are missing in the configuration, or copies do not match.
+        DatasetError: a file without usable labels, or an element without labeled atoms.
+        SymGNNError: the output cannot be written.
+    """
+    return _Fitter(config, base, report).run()
+
+
+class _Fitter:
+    def __init__(
+        self, config: TrainingConfig, base: Path, report: Callable[[str, int, int], None] | None
+    ) -> None:
+        assert isinstance(config.model, DensityRegressionConfig)
+        self.config, self.options, self.base = config, config.model, base
+        self.output = base / config.output
+        if self.output.resolve() == base.resolve():
+            raise ConfigError("output: name a folder of its own, beside the configuration")
+        if not config.data.train:
+            raise ConfigError("data.train needs at least one file")
+        self.report = report or (lambda *_: None)
+        self.device = choose_device(config.device)
+        if config.threads is not None:
+            torch.set_num_threads(config.threads)
+        data = config.data
+        files = {
+            part: [read_labeled(base / name, data.label) for name in names]
+            for part, names in (("train", data.train), ("validation", data.validation))
+        }
+        copies = [read_labeled(base / name, data.label) for name in data.thermal]
+        self.checksums = {
+            part: {name: file.sha256 for name, file in zip(names, group, strict=True)}
+            for part, names, group in (
+                ("train", data.train, files["train"]),
+                ("validation", data.validation, files["validation"]),
+                ("thermal", data.thermal, copies),
+            )
+        }
+        self.elements = data.elements or elements_of(files["train"])
+        self.structures = self._graphs(files["train"])
+        self.validation = self._graphs(files["validation"])
+        self.copies = self._copies_of_structures(self._graphs(copies))
+        groups = min(self.options.jackknife_groups, len(self.structures))
+        self.groups = groups if len(self.structures) >= _FEWEST_STRUCTURES else 0
+        self.model = DensityRegression(
+            self.options, len(self.elements), 1 + self.groups if self.groups else 1
+        ).to(self.device)
+
+    def _graphs(self, files: list[LabeledFile]) -> list[LabeledGraph]:
+        return build_labeled_graphs(
+            files,
+            self.config.data.label,
+            cutoff=self.options.cutoff,
+            elements=self.elements,
+            self_edges=False,
+            device=self.device,
+        )
+
+    def _copies_of_structures(self, copies: list[LabeledGraph]) -> list[list[LabeledGraph]]:
+        """Copies by structure, told by equal elements and labels."""
+        found: list[list[LabeledGraph]] = [[] for _ in self.structures]
+        for copy in copies:
+            for number, item in enumerate(self.structures):
+                if torch.equal(copy.graph.species, item.graph.species) and torch.equal(
+                    copy.label.nan_to_num(), item.label.nan_to_num()
+                ):
+                    found[number].append(copy)
+                    break
+            else:
+                raise ConfigError(
+                    f"data.thermal: {copy.name} has the elements and labels of no structure in "
+                    "data.train, atom by atom in the same order"
+                )
+        return found
+
+    def run(self) -> Fit:
+        with torch.inference_mode():
+            self._standardize()
+            labels = torch.cat([item.label for item in self.structures])
+            labels = labels[~labels.isnan()]
+            self.model.label_range.copy_(torch.stack([labels.min(), labels.max()]))
+            moments, spread = self._collect_moments()
+            self._solve(moments, spread)
+            predictions = self._score_novelty_and_predict()
+            held_out, structures = self._held_out(predictions)
+            validation = self._validate()
+        make_folder(self.output)
+        with written_whole(self.output / CONFIG) as unfinished:
+            unfinished.write_text(dump_config(self.config), encoding="utf-8")
+        save_checkpoint(
+            self.output / BEST,
+            {
+                "config": self.config.model_dump(),
+                "elements": list(self.elements),
+                "epoch": 0,
+                "validation": None if validation is None else validation.as_dict(),
+                "held_out": None if held_out is None else held_out.as_dict(),
+                "held_out_structures": {k: v.as_dict() for k, v in structures.items()},
+                "checksums": self.checksums,
+                "network": self.model.state_dict(),
+            },
+        )
+        return Fit(self.output / BEST, sum(self.model.sizes), held_out, structures, validation)
+
+    def _standardize(self) -> None:
+        """Mean and scale of each local density over all atoms of the structures."""
+        model, count = self.model, 0
+        total = torch.zeros(model.local_mean.shape, dtype=torch.float64, device=self.device)
+        square = torch.zeros_like(total)
+        for number, item in enumerate(self.structures):
+            self.report("densities", number, len(self.structures))
+            values = model.standardized(*item.graph.inputs).double()
+            total += values.sum(0)
+            square += values.square().sum(0)
+            count += len(values)
+        mean = total / count
+        scale = (square / count - mean.square()).clamp(min=0.0).sqrt()
+        model.local_mean.copy_(mean)
+        model.local_scale.copy_(scale + _SMALLEST_SCALE)
+
+    def _collect_moments(self) -> tuple[list[list[_Moments | None]], Tensor]:
+        """Moments by structure and element, and the standard deviation of each feature."""
+        model = self.model
+        moments: list[list[_Moments | None]] = []
+        size = sum(model.sizes)
+        total = torch.zeros(size, dtype=torch.float64, device=self.device)
+        square, count = torch.zeros_like(total), 0
+        work = len(self.structures) + sum(map(len, self.copies))
+        done = 0
+        for item, copies in zip(self.structures, self.copies, strict=True):
+            self.report("features", done, work)
+            features = model.describe(*item.graph.inputs)
+            total += features.sum(0, dtype=torch.float64)
+            square += features.double().square().sum(0)
+            count += len(features)
+            weight = 1.0 - self.config.data.thermal_weight if copies else 1.0
+            row = [
+                self._moments_of(features, item, element, weight)
+                for element in range(len(self.elements))
+            ]
+            done += 1
+            for copy in copies:
+                self.report("features", done, work)
+                features = model.describe(*copy.graph.inputs)
+                share = self.config.data.thermal_weight / len(copies)
+                for element, sums in enumerate(row):
+                    if sums is not None:
+                        self._add(sums, features, item, element, share)
+                done += 1
+            moments.append(row)
+        mean = total / count
+        spread = (square / count - mean.square()).clamp(min=0.0).sqrt() + _SMALLEST_SCALE
+        for element, symbol in enumerate(self.elements):
+            if all(row[element] is None for row in moments):
+                raise DatasetError(
+                    f"no atom of {symbol} has a label: nothing can be fitted for that element"
+                )
+        return moments, spread
+
+    def _moments_of(
+        self, features: Tensor, item: LabeledGraph, element: int, weight: float
+    ) -> _Moments | None:
+        chosen = (item.graph.species == element) & ~item.label.isnan()
+        if not bool(chosen.any()):
+            return None
+        size = features.shape[1]
+        sums = _Moments(
+            torch.zeros(size, size, dtype=torch.float64, device=self.device),
+            torch.zeros(size, dtype=torch.float64, device=self.device),
+            features[chosen].mean(0, dtype=torch.float64),
+            float(item.label[chosen].double().mean()),
+        )
+        self._add(sums, features, item, element, weight)
+        return sums
+
+    def _add(
+        self, sums: _Moments, features: Tensor, item: LabeledGraph, element: int, weight: float
+    ) -> None:
+        chosen = (item.graph.species == element) & ~item.label.isnan()
+        x = (features[chosen].double() - sums.mean).float()
+        sums.gram += weight * (x.T @ x).double()
+        sums.product += weight * (x.double().T @ (item.label[chosen].double() - sums.label))
+
+    def _group_of(self, structure: int) -> int:
+        return structure % self.groups
+
+    def _solve(self, moments: list[list[_Moments | None]], spread: Tensor) -> None:
+        """The linear map of every member: all structures, then all but one group."""
+        identity = torch.eye(len(spread), dtype=torch.float64, device=self.device)
+        work = self.model.members * len(self.elements)
+        for member in range(self.model.members):
+            for element, symbol in enumerate(self.elements):
+                self.report("solving", member * len(self.elements) + element, work)
+                parts = [
+                    row[element]
+                    for number, row in enumerate(moments)
+                    if member == 0 or self._group_of(number) != member - 1
+                ]
+                present = [part for part in parts if part is not None]
+                if not present:
+                    raise DatasetError(
+                        f"labels of {symbol} are all in one group of structures: label more, or "
+                        "leave that structure out"
+                    )
+                gram = torch.stack([part.gram for part in present]).sum(0)
+                product = torch.stack([part.product for part in present]).sum(0)
+                scaled = gram / (spread[:, None] * spread[None, :])
+                weight = torch.linalg.solve(
+                    scaled + self.options.strength * identity, product / spread
+                )
+                weight /= spread
+                offsets = [part.label - float(part.mean @ weight) for part in present]
+                self.model.weight[member, element] = weight
+                self.model.intercept[member, element] = float(np.mean(offsets))
+
+    def _score_novelty_and_predict(self) -> list[Tensor]:
+        """What distances to the training set are measured by; predictions of held-out structures.
+
+        Returns:
+            Barriers [N] of each structure by the member that was fitted without it.
+        """
+        model = self.model
+        elements = range(len(self.elements))
+        local: list[list[Tensor]] = [[] for _ in elements]
+        predictions = []
+        items = [*self.structures, *(copy for copies in self.copies for copy in copies)]
+        for number, item in enumerate(self.structures):
+            self.report("held-out predictions", number, len(self.structures))
+            features = model.describe(*item.graph.inputs)
+            member = 1 + self._group_of(number) if self.groups else 0
+            weight = model.weight[member, item.graph.species]
+            barrier = (features * weight).sum(1) + model.intercept[member, item.graph.species]
+            predictions.append(barrier)
+        for number, item in enumerate(items):
+            self.report("novelty", number, 2 * len(items))
+            own = model.standardized(*item.graph.inputs)[:, : model.own]
+            for element in elements:
+                local[element].append(own[item.graph.species == element])
+        for element in elements:
+            values = torch.cat(local[element])
+            center, whitening = _whitening(values, _WHITENING_FLOOR)
+            model.local_center[element], model.local_whitening[element] = center, whitening
+            distance = ((values - center) @ whitening).square().sum(1)
+            model.distance_scale[0, element] = _quantile(distance)
+        del local
+        averages: list[list[Tensor]] = [[] for _ in elements]
+        for number, item in enumerate(items):
+            self.report("novelty", len(items) + number, 2 * len(items))
+            own = model.standardized(*item.graph.inputs)[:, : model.own]
+            around = model.distances(own, *item.graph.inputs)[2]
+            for element in elements:
+                averages[element].append(around[item.graph.species == element])
+        for element in elements:
+            values = torch.cat(averages[element])
+            center, whitening = _whitening(values, 1e-4)
+            model.average_center[element], model.average_whitening[element] = center, whitening
+            distance = ((values - center) @ whitening).square().sum(1)
+            model.distance_scale[1, element] = _quantile(distance)
+        return predictions
+
+    def _held_out(self, predictions: list[Tensor]) -> tuple[Metrics | None, dict[str, Metrics]]:
+        """Scores of held-out structures, and from them the noise of labels around the fit."""
+        if not self.groups:
+            return None, {}
+        species = torch.cat([item.graph.species for item in self.structures])
+        prediction = torch.cat(predictions).double()
+        label = torch.cat([item.label for item in self.structures]).double()
+        there = ~label.isnan()
+        for element in range(len(self.elements)):
+            chosen = there & (species == element)
+            x, square = prediction[chosen], (prediction - label)[chosen].square()
+            design = torch.stack([torch.ones_like(x), x], dim=1)
+            solution = torch.linalg.lstsq(design, square[:, None]).solution[:, 0]
+            self.model.noise[element] = solution
+        pooled = compute_metrics(prediction.cpu().numpy(), label.cpu().numpy())
+        structures = {
+            item.name.removeprefix(f"{self.base}/"): compute_metrics(
+                found.cpu().numpy(), item.label.cpu().numpy()
+            )
+            for item, found in zip(self.structures, predictions, strict=True)
+            if _has_spread(item.label)
+        }
+        return pooled, structures
+
+    def _validate(self) -> Metrics | None:
+        if not self.validation:
+            return None
+        predictions = [self.model(*item.graph.inputs)[:, 0] for item in self.validation]
+        return compute_metrics(
+            torch.cat(predictions).cpu().numpy(),
+            torch.cat([item.label for item in self.validation]).cpu().numpy(),
+        )
+
+
+def _has_spread(label: Tensor) -> bool:
+    """Whether labels [N] differ between atoms, as a correlation needs."""
+    labeled = label[~label.isnan()]
+    return bool((labeled != labeled[0]).any())
+
+
+def _whitening(values: Tensor, floor: float) -> tuple[Tensor, Tensor]:
+    """Mean, and the matrix whose columns are principal components over their standard deviations.
+
+    Args:
+        values: [n, C].
+        floor: added to every variance.
+    """
+    x = values.double()
+    center = x.mean(0)
+    covariance = (x - center).T @ (x - center) / max(1, len(x) - 1)
+    variance, components = torch.linalg.eigh(covariance)
+    order = torch.arange(len(variance) - 1, -1, -1, device=variance.device)
+    scale = (variance.clamp(min=0.0) + floor).rsqrt()
+    return center.to(values.dtype), (components * scale)[:, order].to(values.dtype)
+
+
+def _quantile(distance: Tensor) -> float:
+    return float(np.quantile(distance.cpu().numpy(), _OUTERMOST))

@@ -1,0 +1,106 @@
+"""Density regressions small enough for tests: random, fitted, and labels that they can learn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from conftest import random_glass
+from symgnn.graph import build_graph
+from symgnn.models import DensityRegression, DensityRegressionConfig
+from symgnn.structures import write_structures
+from symgnn.training.checkpoint import load_checkpoint, restore_model
+from symgnn.training.config import parse_config
+from symgnn.training.regression import Fit, fit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from ase import Atoms
+
+ELEMENTS = ["Cu", "Zr"]
+TINY: dict[str, Any] = {
+    "architecture": "density_regression",
+    "cutoff": 5.5,
+    "radial": 6,
+    "coarse": 2,
+    "radii": [2.6, 3.4],
+    "widths": [0.3, 0.4],
+    "degree": 2,
+    "angular_cutoff": 5.0,
+    "shells": [3.7, 5.0],
+    "components": 4,
+}
+
+
+def tiny_config(**changes: Any) -> DensityRegressionConfig:
+    """Six radial Gaussians, two radii, degree 2: some two hundred features of two elements."""
+    return DensityRegressionConfig.model_validate({**TINY, **changes})
+
+
+def random_regression(
+    config: DensityRegressionConfig, elements: int = 2, members: int = 1, seed: int = 0
+) -> DensityRegression:
+    """Random where a fit would put numbers, of such sizes that every output varies."""
+    model = DensityRegression(config, elements, members).double()
+    generator = torch.Generator().manual_seed(seed)
+
+    def random(tensor: torch.Tensor) -> torch.Tensor:
+        return torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
+
+    model.local_mean.copy_(random(model.local_mean))
+    model.local_scale.copy_(1.0 + random(model.local_scale).abs())
+    model.weight.copy_(random(model.weight) / sum(model.sizes) ** 0.5)
+    model.intercept.copy_(1.5 + random(model.intercept))
+    model.noise.copy_(random(model.noise).abs())
+    for name in ("local", "average"):
+        center, whitening = getattr(model, f"{name}_center"), getattr(model, f"{name}_whitening")
+        center.copy_(random(center))
+        whitening.copy_(random(whitening) / whitening.shape[-1] ** 0.5)
+    # Distances of order one in a dense structure, where the novelty is steepest.
+    graph = build_graph(random_glass(3, seed=1), config.cutoff, ELEMENTS, dtype=torch.float64)
+    species = torch.arange(len(graph.species)) % elements
+    local = model.standardized(species, graph.edge_index, graph.edge_vector)[:, : model.own]
+    distances = model.distances(local, species, graph.edge_index, graph.edge_vector)[:2]
+    for scale, distance in zip(model.distance_scale, distances, strict=True):
+        scale.fill_(float(distance.median()))
+    return model.eval()
+
+
+def write_labeled(path: Path, structures: Sequence[Atoms], labels: Sequence[Any]) -> None:
+    """Write copies of structures with an energy barrier per atom; NaN where there is none."""
+    copies = [atoms.copy() for atoms in structures]
+    for atoms, label in zip(copies, labels, strict=True):
+        atoms.arrays["energy_barrier"] = np.asarray(label, dtype=np.float64)
+    write_structures(path, copies)
+
+
+def coordination(atoms: Atoms) -> np.ndarray:
+    """Barriers that follow from nearest neighbors: smooth coordination numbers, by element."""
+    graph = build_graph(atoms, 5.0, ELEMENTS, dtype=torch.float64)
+    center, neighbor = graph.edge_index.numpy()
+    near = 1.0 / (1.0 + np.exp((graph.edge_vector.norm(dim=1).numpy() - 3.3) / 0.15))
+    weight = near * np.where(graph.species.numpy()[neighbor] == 1, 1.5, 1.0)
+    number = np.bincount(center, weight, minlength=len(atoms))
+    return np.asarray(1.5 + 0.06 * (number - 7.0) - 0.2 * graph.species.numpy())
+
+
+def fit_files(
+    folder: Path, *, data: dict[str, Any] | None = None, **changes: Any
+) -> tuple[Fit, DensityRegression]:
+    """Fit ``train.xyz`` of a folder; what :func:`fit` returned, and the model of its checkpoint."""
+    settings = parse_config(
+        {
+            "data": {"train": ["train.xyz"], "elements": ELEMENTS, **(data or {})},
+            "model": {**TINY, **changes},
+            "device": "cpu",
+        },
+        "test",
+    )
+    result = fit(settings, base=folder)
+    model = restore_model(load_checkpoint(result.best), str(result.best))
+    assert isinstance(model, DensityRegression)
+    return result, model
