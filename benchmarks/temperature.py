@@ -83,8 +83,8 @@ def frames(glass: Atoms, temperature: float, seed: int, windows: int) -> list[tu
 
 
 def correlation(values: np.ndarray, reference: np.ndarray) -> float:
-    """Pearson correlation."""
-    return float(np.corrcoef(values, reference)[0, 1])
+    """Pearson correlation; 0 where all values are equal, at the end of the model's range."""
+    return float(np.corrcoef(values, reference)[0, 1]) if np.ptp(values) > 0.0 else 0.0
 
 
 def main() -> None:

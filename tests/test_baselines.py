@@ -24,7 +24,7 @@ from symgnn.models.schnet import Interaction
 from symgnn.models.symgnn import expand_length
 from symgnn.structures import write_structures
 from symgnn.training.checkpoint import load_checkpoint, restore_model, save_checkpoint
-from symgnn.training.config import dump_config, load_config, parse_config
+from symgnn.training.config import dump_config, load_config, parse_config, preset
 from symgnn.training.loop import Run, train
 
 if TYPE_CHECKING:
@@ -60,11 +60,12 @@ def network(name: str, **changes):
 
 
 def strong_network(name: str):
-    """In float64 and evaluation mode, with weights so large that no part of it hardly counts."""
-    model = network(name).double().eval()
+    """In float64 and evaluation mode, with weights so large that every part of it counts."""
+    model = network(name).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
+    settle_normalization(model, [graph_of(random_glass(5, seed=2), model).inputs])
     return model
 
 
@@ -168,7 +169,7 @@ def test_who_sees_angles(name):
 
     def center(angle: float) -> torch.Tensor:
         directions = np.array([[0.0, 0.0], [1.0, 0.0], [np.cos(angle), np.sin(angle)]])
-        atoms = Atoms("CuCuZr", positions=4.5 * np.pad(directions, ((0, 0), (0, 1))))
+        atoms = Atoms("CuCuZr", positions=3.6 * np.pad(directions, ((0, 0), (0, 1))))
         return barriers(model, atoms)[0]
 
     model = strong_network(name)
@@ -184,17 +185,17 @@ def test_frames_are_drawn_in_training_and_averaged_in_evaluation(glass):
     inputs = graph_of(glass, model).inputs
     assert torch.equal(model(*inputs), model(*inputs))
     model.train()
-    assert len({float(model(*inputs).sum()) for _ in range(20)}) > 1
+    assert len({float(model(*inputs).detach().sum()) for _ in range(20)}) > 1
 
 
 @every_model
-def test_it_learns_one_glass_by_heart(name, glass):
+def test_it_learns_one_glass_by_heart(name):
     model = network(name).train()
-    graph = graph_of(glass, model, torch.float32)
+    graph = graph_of(random_glass(4, seed=1), model, torch.float32)
     label = label_of(graph, name)
     model.label_mean.copy_(label.mean())
     model.label_std.copy_(label.std())
-    steps = 250
+    steps = 150
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
@@ -284,7 +285,11 @@ def test_equivariant_convolution_is_a_tensor_product_per_edge(glass):
         [0, 1, 2], graph.edge_vector, normalize=True, normalization="component"
     )
     table = NeighborTable(graph.edge_index, atoms)
-    result = ours(node, table, table.spread((radial[..., None] * harmonics[:, None]).flatten(1)))
+    spread = [
+        table.spread((radial[..., None] * part[:, None]).flatten(1))
+        for part in harmonics.split([1, 3, 5], dim=1)
+    ]
+    result = ours(node, table, spread)
 
     irreps = o3.Irreps.spherical_harmonics(2)
     product = o3.TensorProduct(
@@ -297,10 +302,7 @@ def test_equivariant_convolution_is_a_tensor_product_per_edge(glass):
         irrep_normalization="component",
         path_normalization="none",
     ).double()
-    weights = [
-        torch.einsum("ek,kuw->euw", radial, weight.view(functions, channels, channels)).flatten(1)
-        for weight in ours.weights
-    ]
+    weights = [torch.einsum("ek,kuw->euw", radial, weight).flatten(1) for weight in ours.weights]
     sent = torch.cat([feature.flatten(1) for feature in node], dim=1)[neighbor]
     message = product(sent, harmonics, torch.cat(weights, dim=1))
     expected = torch.zeros(atoms, message.shape[1]).double().index_add(0, center, message)
@@ -318,6 +320,7 @@ def test_standardization_keeps_the_difference_between_structures():
     for _ in range(10):
         for rows in (low, high):
             standardization(rows)
+    standardization.eval()
     means = [float(standardization(rows).mean()) for rows in (low, high)]
     settle_normalization(standardization, [(low,), (high,)])
     settled = [float(standardization(rows).mean()) for rows in (low, high)]
@@ -401,7 +404,7 @@ def test_a_wrong_model_is_one_line(model, message):
 
 
 def test_a_missing_library_is_one_line(monkeypatch):
-    monkeypatch.setattr(equivariant, "find_spec", lambda name: None)
+    monkeypatch.setattr(equivariant, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"model: .*pip install 'symgnn\[baselines\]'") as error:
         parse_config({"model": {"architecture": "equivariant"}}, "config.yaml")
     assert "\n" not in str(error.value)
@@ -419,14 +422,6 @@ def test_random_rotations_turn_every_structure_by_itself(settings, tmp_path):
         matrices.append(matrix)
     assert len({round(float(matrix[0, 0]), 4) for matrix in matrices}) == len(matrices)
     assert {round(float(torch.linalg.det(matrix))) for matrix in matrices} == {-1, 1}
-    assert all(
-        torch.equal(run.train_graphs[0].graph.edge_vector, before)
-        for before in [
-            Run(parse_config({**settings, "output": "still"}, "test"), base=tmp_path)
-            .train_graphs[0]
-            .graph.edge_vector
-        ]
-    )
     run.train()
 
 
@@ -435,39 +430,23 @@ def test_without_random_rotations_nothing_is_turned(settings, tmp_path):
     assert run._turned(run.train_graphs[0]) is run.train_graphs[0]
 
 
-def test_every_row_of_the_comparison_is_a_configuration(repository):
-    """One file per row; those of simple baselines have another form."""
-    files = sorted((repository / "benchmarks" / "table1").glob("*.yaml"))
-    rows = {file.stem: file for file in files if not file.read_text().startswith("simple:")}
-    configs = {name: load_config(file) for name, file in rows.items()}
-    networks = {name: config for name, config in configs.items() if config.epochs == 40}
-    assert {config.model.architecture for config in networks.values()} == {
-        "symgnn",
-        "mlp",
-        "gcn",
-        "egnn",
-        "schnet",
-        "mgcn",
-        "mpnn",
-        "faenet",
+def test_rows_of_the_comparison_have_equal_budgets(repository):
+    """One file per network; the SymGNN rows differ in what their names say alone."""
+    names = ["mlp", "gcn", "gcn_edge", "egnn", "egat_length", "schnet", "mgcn", "mpnn", "faenet"]
+    names += [
         "equivariant",
+        *(f"symgnn_{variant}" for variant in ("paper", "no_symmetrization", "augmentation")),
+    ]
+    rows = {
+        name: load_config(repository / "benchmarks" / "table1" / f"{name}.yaml") for name in names
     }
-    assert (
-        len(
-            {
-                dump_config(
-                    config.model_copy(update={"model": SymGNNConfig(), "random_rotations": False})
-                )
-                for config in networks.values()
-            }
-        )
-        == 1
-    )  # equal budgets
-    paper, plain, augmented = (
-        configs[f"symgnn_{name}"] for name in ("paper", "no_symmetrization", "augmentation")
-    )
+    own = {"model": SymGNNConfig(), "random_rotations": False}
+    assert len({dump_config(config.model_copy(update=own)) for config in rows.values()}) == 1
+    paper = rows["symgnn_paper"]
+    assert paper.model == preset("paper").model
+    plain = rows["symgnn_no_symmetrization"]
     assert plain.model.symmetrization.distribution == "none"
-    assert (
-        plain.model.model_copy(update={"symmetrization": paper.model.symmetrization}) == paper.model
-    )
+    symmetrized = plain.model.model_copy(update={"symmetrization": paper.model.symmetrization})
+    assert symmetrized == paper.model
+    augmented = rows["symgnn_augmentation"]
     assert augmented == plain.model_copy(update={"random_rotations": True})

@@ -476,7 +476,7 @@ def test_the_uncertainty_covers_noise_of_known_size(
     def size(barrier: np.ndarray) -> np.ndarray:
         if kind == "constant":
             return np.full(len(barrier), 0.1)
-        return np.asarray(np.sqrt((0.02 * (barrier - 0.7)).clip(min=1e-4)))
+        return np.asarray(np.sqrt((0.06 * (barrier - 0.9)).clip(min=1e-3)))
 
     def noisy(atoms: Atoms) -> np.ndarray:
         barrier = truth(atoms)
@@ -484,16 +484,23 @@ def test_the_uncertainty_covers_noise_of_known_size(
 
     write_labeled(tmp_path / "train.xyz", glasses, [noisy(atoms) for atoms in glasses])
     _, model = fit_files(tmp_path, strength=30.0, **FEW)
-    outputs = np.concatenate([predict(model, atoms) for atoms in unseen])
-    errors = np.abs(outputs[:, 0] - np.concatenate([noisy(atoms) for atoms in unseen]))
+    barrier, std, _ = np.concatenate([predict(model, atoms) for atoms in unseen]).T
+    errors = np.abs(barrier - np.concatenate([noisy(atoms) for atoms in unseen]))
     # 648 atoms: a standard deviation of 0.018 around 0.68.
-    assert 0.60 <= (errors <= outputs[:, 1]).mean() <= 0.76
-    expected = size(np.concatenate([truth(atoms) for atoms in unseen]))
+    assert 0.60 <= (errors <= std).mean() <= 0.76
     # Above the noise lies what the fit itself does not know.
-    assert 1.0 <= np.median(outputs[:, 1] / expected) <= 1.25
-    low = outputs[:, 0] < np.median(outputs[:, 0])
-    ratio = outputs[~low, 1].mean() / outputs[low, 1].mean()
-    assert ratio == pytest.approx(expected[~low].mean() / expected[low].mean(), rel=0.1)
+    expected = size(np.concatenate([truth(atoms) for atoms in unseen]))
+    assert 1.0 <= np.median(std / expected) <= 1.25
+    # Of zirconium, whose noise grows by a third from the lower half of its barriers to the upper;
+    # the fit sees it through predictions that themselves have errors.
+    of_zirconium = np.concatenate([zirconium(atoms) for atoms in unseen]) == 1
+    barrier, std = barrier[of_zirconium], std[of_zirconium]
+    upper = barrier > np.median(barrier)
+    growth = std[upper].mean() / std[~upper].mean()
+    if kind == "constant":
+        assert growth == pytest.approx(1.0, abs=0.08)
+    else:
+        assert growth > 1.1
 
 
 def test_variances_of_noise_and_jackknife_add_up() -> None:

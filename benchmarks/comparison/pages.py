@@ -29,7 +29,7 @@ TITLES = {
     "mpnn": "MPNN",
     "faenet": "FAENet",
     "equivariant": "SE(3)-equivariant network",
-    "symgnn_without_symmetrization": "SymGNN without symmetrization",
+    "symgnn_no_symmetrization": "SymGNN without symmetrization",
     "symgnn_augmentation": "SymGNN, random rotations as augmentation",
     "symgnn_paper": "SymGNN, paper preset",
     "symgnn_best": "SymGNN, best preset",
@@ -76,7 +76,8 @@ def markdown(report: dict[str, Any]) -> str:
 Each of the {len(glasses)} labeled glasses ({", ".join(glasses)}) is predicted by a model that was
 trained on the others and stopped after its last epoch. Mean ± standard deviation over up to {seeds}
 seeds; rows without a spread have no randomness, or one seed. Pooled: over all atoms of all held-out
-glasses. Per glass: mean over glasses; so are Spearman and AUC, the probability that an atom among
+glasses (negative for the element mean, since leaving a glass out moves the mean away from it). Per
+glass: mean over glasses; so are Spearman and AUC, the probability that an atom among
 the 5% lowest (highest) labels is predicted below (above) another atom of its glass. Validation:
 Pearson of models trained on the glasses train*, on the glass `validation`; the best epoch was
 chosen on that glass, the last was not. Training: seconds on one thread ({machines}). **Incomplete**

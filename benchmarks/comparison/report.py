@@ -44,7 +44,7 @@ PAPER = {
     "schnet": Paper(0.7588, 0.0088),
     "mgcn": Paper(0.7352, 0.0066),
     "faenet": Paper(0.6603, 0.0218),
-    "symgnn_without_symmetrization": Paper(0.2669, 0.0371),
+    "symgnn_no_symmetrization": Paper(0.2669, 0.0371),
     "symgnn_augmentation": Paper(0.6614, 0.0285),
     "symgnn_paper": Paper(0.7859, 0.0056),
 }

@@ -67,6 +67,8 @@ def train(
     from symgnn.models import DensityRegressionConfig
 
     if isinstance(settings.model, DensityRegressionConfig):
+        if resume:
+            raise typer.BadParameter("a density regression is fitted at once: leave out --resume")
         _fit(settings, config.parent)
         return
     from symgnn.training.loop import train as run

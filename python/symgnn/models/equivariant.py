@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from .network import BarrierNetwork, MessagePassingConfig, make_decoder
 from .normalization import Normalization, make_normalization
-from .operations import NeighborTable, cosine_cutoff
+from .operations import NeighborTable, cosine_cutoff, sum_products
 from .symgnn import expand_length
 
 
@@ -41,7 +41,7 @@ class EquivariantConfig(MessagePassingConfig):
     """Channels of every angular momentum."""
     degree: int = Field(2, ge=0, le=6)
     """Highest angular momentum."""
-    radial_functions: int = Field(8, ge=1)
+    radial_functions: int = Field(6, ge=1)
     """K functions of the distance, learned on the Gaussians."""
 
     @model_validator(mode="after")
@@ -84,14 +84,13 @@ class EquivariantConvolution(nn.Module):
         super().__init__()
         from e3nn import o3
 
-        self.inputs, self.outputs = inputs, outputs
-        self.degree, self.radial_functions = degree, radial_functions
+        self.outputs = outputs
         self.paths = coupling_paths(degree, len(inputs) - 1, len(outputs) - 1)
         self.weights = nn.ParameterList()
         for first, second, third in self.paths:
-            terms = radial_functions * inputs[second]
-            fan = terms * sum(path[2] == third for path in self.paths)
-            self.weights.append(torch.randn(terms, outputs[third]) / fan**0.5)
+            shape = (radial_functions, inputs[second], outputs[third])
+            terms = shape[0] * shape[1] * sum(path[2] == third for path in self.paths)
+            self.weights.append(torch.randn(shape) / terms**0.5)
             # Of unit variance per component.
             coupling = o3.wigner_3j(first, second, third, dtype=torch.float64)
             coupling = coupling * (2 * third + 1) ** 0.5
@@ -101,29 +100,29 @@ class EquivariantConvolution(nn.Module):
             for before, after in zip(inputs, outputs, strict=False)
         )
 
-    def forward(self, node: list[Tensor], table: NeighborTable, spread: Tensor) -> list[Tensor]:
-        """One convolution; spread: filters φ_k Y of the edges, [N, M, K (L + 1)²]."""
-        atoms = len(node[0])
-        columns = [feature[0].numel() for feature in node]
-        sums = table.sum_products(spread, torch.cat([feature.flatten(1) for feature in node], 1))
-        harmonics = sums.view(atoms, self.radial_functions, (self.degree + 1) ** 2, sum(columns))
-        by_input = [
-            part.unflatten(3, feature.shape[1:])
-            for part, feature in zip(harmonics.split(columns, dim=3), node, strict=True)
-        ]
+    def forward(
+        self, node: list[Tensor], table: NeighborTable, spread: list[Tensor]
+    ) -> list[Tensor]:
+        """One convolution; spread: filters φ_k Y^(l), for each l of shape [N, M, K (2l + 1)]."""
+        gathered = [table.gather(feature.flatten(1)) for feature in node]
         results = [
             torch.einsum("ncm,cd->ndm", feature, weight)
             for feature, weight in zip(node, self.own, strict=False)
         ]
         results += [
-            node[0].new_zeros(atoms, self.outputs[degree], 2 * degree + 1)
+            node[0].new_zeros(len(node[0]), self.outputs[degree], 2 * degree + 1)
             for degree in range(len(results), len(self.outputs))
         ]
-        for (first, second, third), weight in zip(self.paths, self.weights, strict=True):
-            coupling = self.get_buffer(f"coupling_{first}{second}{third}").to(sums.dtype)
-            products = by_input[second][:, :, first**2 : (first + 1) ** 2]
-            coupled = torch.einsum("nkacb,abm->nkcm", products, coupling).flatten(1, 2)
-            results[third] = results[third] + torch.einsum("ntm,td->ndm", coupled, weight)
+        for (first, second), group in itertools.groupby(
+            zip(self.paths, self.weights, strict=True), key=lambda pair: pair[0][:2]
+        ):
+            products = sum_products(spread[first], gathered[second])
+            products = products.unflatten(1, (-1, 2 * first + 1))
+            products = products.unflatten(3, (-1, 2 * second + 1))
+            for (*_, third), weight in group:
+                coupling = self.get_buffer(f"coupling_{first}{second}{third}").to(weight.dtype)
+                mixed = torch.einsum("nkacb,kcd->ndab", products, weight)
+                results[third] = results[third] + torch.einsum("ndab,abm->ndm", mixed, coupling)
         return results
 
 
@@ -186,14 +185,14 @@ class EquivariantNetwork(BarrierNetwork):
         """Barriers [N, 1], standardized."""
         node = [self.embedding(species)[..., None]]
         table = NeighborTable(edge_index, len(species))
-        spread = table.spread(self.filters(edge_vector))
+        spread = [table.spread(part) for part in self.filters(edge_vector)]
         for layer, gate in zip(self.layers, self.gates, strict=True):
             node = gate(layer(node, table, spread))
         standardized: Tensor = self.decoder(node[0][..., 0])
         return standardized
 
-    def filters(self, edge_vector: Tensor) -> Tensor:
-        """φ_k Y of edge_vector [E, 3]: [E, K (L + 1)²]."""
+    def filters(self, edge_vector: Tensor) -> list[Tensor]:
+        """φ_k Y^(l) of edge_vector [E, 3]: [E, K (2l + 1)] for each l."""
         from e3nn import o3
 
         config = self.config
@@ -203,4 +202,8 @@ class EquivariantNetwork(BarrierNetwork):
         harmonics: Tensor = o3.spherical_harmonics(
             list(range(config.degree + 1)), edge_vector, normalize=True, normalization="component"
         )
-        return (functions[:, :, None] * harmonics[:, None]).flatten(1)
+        sizes = [2 * degree + 1 for degree in range(config.degree + 1)]
+        return [
+            (functions[:, :, None] * part[:, None]).flatten(1)
+            for part in harmonics.split(sizes, dim=1)
+        ]

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .network import BarrierNetwork, MessagePassingConfig, make_decoder
 from .normalization import make_normalization
-from .operations import NeighborTable
+from .operations import NeighborTable, sum_products
 from .symgnn import expand_length
 
 
@@ -59,7 +59,7 @@ class EdgeNetworkConvolution(nn.Module):
 
     def forward(self, node: Tensor, table: NeighborTable, spread: Tensor) -> Tensor:
         """Messages [N, D] from node [N, D] and z spread over the table, [N, M, K + 1]."""
-        products = table.sum_products(spread, node).flatten(1)
+        products = sum_products(spread, table.gather(node)).flatten(1)
         matrices = torch.cat([self.matrix.weight, self.matrix.bias[:, None]], dim=1)
         matrices = matrices.T.reshape(-1, self.width, self.width)
         return products @ matrices.reshape(-1, self.width)
@@ -79,7 +79,9 @@ class MPNN(BarrierNetwork):
         width = config.width
         self.embedding = nn.Embedding(elements, width)
         self.convolution = EdgeNetworkConvolution(width, config.edge_width, config.radial_basis)
-        self.normalization = make_normalization(config.normalization, width)
+        self.normalizations = nn.ModuleList(
+            make_normalization(config.normalization, width) for _ in range(config.layers)
+        )
         self.update = nn.GRUCell(width, width)
         self.decoder = make_decoder(2 * width, width)
 
@@ -90,8 +92,8 @@ class MPNN(BarrierNetwork):
         start = node = self.embedding(species)
         table = NeighborTable(edge_index, len(node))
         spread = table.spread(self.convolution.features(basis))
-        for _ in range(self.config.layers):
-            message = self.normalization(self.convolution(node, table, spread))
+        for normalization in self.normalizations:
+            message = normalization(self.convolution(node, table, spread))
             node = self.update(message, node)
         standardized: Tensor = self.decoder(torch.cat([node, start], dim=1))
         return standardized

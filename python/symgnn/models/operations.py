@@ -54,15 +54,11 @@ class NeighborTable:
         table = edge.new_zeros(self.atoms * self.slots, edge.shape[1])
         return table.index_copy(0, self.slot, edge).view(self.atoms, self.slots, -1)
 
-    def sum_products(self, spread: Tensor, node: Tensor) -> Tensor:
-        """Σ_j e_ij ⊗ h_j over the neighbors of each atom.
+    def gather(self, node: Tensor) -> Tensor:
+        """[N, D] → [N, M, D] of the neighbors; without meaning where there is none."""
+        return node.index_select(0, self.neighbor).view(self.atoms, self.slots, -1)
 
-        Args:
-            spread: e [N, M, K], from :meth:`spread`.
-            node: h [N, D].
 
-        Returns:
-            [N, K, D].
-        """
-        neighbors = node.index_select(0, self.neighbor).view(self.atoms, self.slots, -1)
-        return torch.bmm(spread.transpose(1, 2), neighbors)
+def sum_products(spread: Tensor, gathered: Tensor) -> Tensor:
+    """Σ_j e_ij ⊗ h_j over the neighbors of each atom: [N, M, K] and [N, M, D] → [N, K, D]."""
+    return torch.bmm(spread.transpose(1, 2), gathered)

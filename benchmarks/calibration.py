@@ -1,0 +1,97 @@
+"""Is the uncertainty right on glasses that the model has never seen?
+
+Each labeled glass is left out in turn: preset `cuzr` is fitted to the other six with their thermal
+copies, its uncertainty included, and the labels of the glass are counted inside the intervals that
+it predicts. The inherent structure is predicted, and its copies averaged over 1 ps at 300 K.
+
+    python benchmarks/calibration.py [FOLDER] [--output benchmarks/results]
+
+FOLDER is that of `cuzr.py`, which makes the copies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from cuzr import NAMES
+from symgnn import read_structures
+from symgnn.graph import build_graph
+from symgnn.keys import ENERGY_BARRIER
+from symgnn.training.checkpoint import load_checkpoint, restore_model
+from symgnn.training.config import preset
+from symgnn.training.metrics import NOMINAL_COVERAGES, compute_metrics, compute_reliability
+from symgnn.training.regression import fit
+
+
+def fitted_without(name: str, folder: Path):
+    """Preset `cuzr`, fitted to all glasses but one, and its elements."""
+    config = preset("cuzr")
+    others = [other for other in NAMES if other != name]
+    config.data.train = [str((folder / "data" / f"{other}.xyz").resolve()) for other in others]
+    config.data.thermal = [str((folder / "thermal" / f"{other}.xyz").resolve()) for other in others]
+    with tempfile.TemporaryDirectory() as scratch:
+        config.output = f"{scratch}/run"
+        content = load_checkpoint(fit(config, base=Path(scratch)).best)
+    return restore_model(content, name), content["elements"]
+
+
+def predict(model, elements: list[str], atoms) -> np.ndarray:
+    """Outputs [N, 3]."""
+    graph = build_graph(atoms, model.config.cutoff, elements)
+    with torch.inference_mode():
+        return model(*graph.inputs).numpy()
+
+
+def main() -> None:
+    """Print a row per glass and draw the reliability diagram."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    build = Path(__file__).resolve().parents[1] / "build" / "cuzr"
+    parser.add_argument("folder", type=Path, nargs="?", default=build)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    if not (options.folder / "thermal").is_dir():
+        print(f"left out: no thermal copies in {options.folder}; cuzr.py makes them")
+        return
+    everything: list[tuple[np.ndarray, np.ndarray]] = []
+    print("                 minimum                        average over 1 ps at 300 K")
+    print("glass left out   Pearson  std    68%    95%     Pearson         shift of the mean (eV)")
+    figure, axis = plt.subplots(figsize=(4.2, 4), constrained_layout=True)
+    for name in NAMES:
+        model, elements = fitted_without(name, options.folder)
+        (glass,) = read_structures(options.folder / "data" / f"{name}.xyz")
+        label = glass.arrays[ENERGY_BARRIER]
+        values = predict(model, elements, glass)
+        everything.append((values, label))
+        reliability = compute_reliability(values[:, 0], values[:, 1], label)
+        copies = read_structures(options.folder / "thermal" / f"{name}.xyz")
+        averages = [predict(model, elements, copy)[:, 0] for copy in copies]
+        pearson = "  ".join(f"{compute_metrics(p, label).pearson:.3f}" for p in averages)
+        shift = "  ".join(f"{p.mean() - values[:, 0].mean():+.3f}" for p in averages)
+        print(
+            f"{name:15s}  {compute_metrics(values[:, 0], label).pearson:.3f}   "
+            f"{values[:, 1].mean():.3f}  {reliability.at(0.68):.3f}  {reliability.at(0.95):.3f}   "
+            f"{pearson}    {shift}",
+            flush=True,
+        )
+        axis.plot(reliability.nominal, reliability.observed, color="0.7", linewidth=1)
+    values, label = (np.concatenate(part) for part in zip(*everything, strict=True))
+    reliability = compute_reliability(values[:, 0], values[:, 1], label, NOMINAL_COVERAGES)
+    print(
+        f"pooled           {compute_metrics(values[:, 0], label).pearson:.3f}   "
+        f"{values[:, 1].mean():.3f}  {reliability.at(0.68):.3f}  {reliability.at(0.95):.3f}"
+    )
+    axis.plot(reliability.nominal, reliability.observed, "o-", label="all seven glasses")
+    axis.plot([0, 1], [0, 1], "k:", linewidth=1)
+    axis.set(xlabel="nominal coverage", ylabel="share of labels inside", title="glasses left out")
+    axis.legend()
+    figure.savefig(options.output / "calibration.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()
