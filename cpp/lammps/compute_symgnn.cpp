@@ -216,8 +216,7 @@ void ComputeSymGNN::parse(int narg, char **arg) {
   outputs_ = static_cast<int>(metadata.outputs.size());
   const auto ood =
       std::find(metadata.outputs.begin(), metadata.outputs.end(), "energy_barrier_ood");
-  if (ood != metadata.outputs.end())
-    ood_column_ = static_cast<int>(ood - metadata.outputs.begin());
+  if (ood != metadata.outputs.end()) ood_column_ = static_cast<int>(ood - metadata.outputs.begin());
   cutoff_ = metadata.cutoff / angstrom_per_length_;
   comm_forward = std::max(static_cast<int>(annotator_->model().node_channels()), 3);
   if (std_column) {

@@ -110,11 +110,12 @@ def _draw_key(axes: Axes, width: float) -> None:
 def _draw_histograms(axes: Axes, kinds: dict[str, NDArray[np.float64]]) -> None:
     everything = np.concatenate(list(kinds.values()))
     edges = np.linspace(*np.percentile(everything, [0.1, 99.9]), 50)
+    highest = 0.0  # of all but the snapshot, which may be a spike at the end of the model's range
     for name, values in kinds.items():
         label = f"{name}: {values.mean():.2f} ± {values.std():.2f} eV"
         color = COLORS[name]
         filled = name == "inherent structure"
-        axes.hist(
+        shares, _, _ = axes.hist(
             values,
             bins=edges,
             density=True,
@@ -124,8 +125,10 @@ def _draw_histograms(axes: Axes, kinds: dict[str, NDArray[np.float64]]) -> None:
             linewidth=0 if filled else 1.8,
             label=label,
         )
+        if not name.startswith("instantaneous"):
+            highest = max(highest, shares.max())
     axes.set(xlabel="energy barrier (eV)", ylabel="share of atoms per eV", xlim=edges[[0, -1]])
-    axes.set_ylim(0, axes.get_ylim()[1] * 1.28)
+    axes.set_ylim(0, highest * 1.4)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_title("Barriers of all atoms, by kind of positions", loc="left")
     axes.legend(frameon=False, loc="upper left", fontsize=10, alignment="left")
