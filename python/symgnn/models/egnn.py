@@ -2,7 +2,7 @@
 
     m_ij = φ_e(h_i, h_j, |r_ij|)        r_ij = x_j − x_i
     x_i' = x_i − (1/d_i) Σ_j r_ij/(|r_ij| + 1 Å) φ_x(m_ij)
-    h_i' = h_i + φ_h(h_i, Σ_j m_ij)
+    h_i' = h_i + φ_h(h_i, Norm(Σ_j m_ij))
 
 Atoms of a periodic structure have no unique positions, but differences of them are well defined:
 each atom carries its displacement u_i from where it is, and r_ij changes by u_j − u_i. Neighbors

@@ -1,4 +1,4 @@
-"""SE(3)-equivariant network for glasses (Pezzicoli, Charpiat, Landes, SciPost Phys. 16, 136, 2024).
+"""SE(3)-equivariant network for glasses (Pezzicoli, Charpiat, Landes, arXiv 2211.03226).
 
 Features of an atom are C channels of every angular momentum l up to a highest one; a neighbor's
 are multiplied with a filter of distance and spherical harmonics of the direction, by the rules
@@ -7,8 +7,9 @@ that add angular momenta (Clebsch-Gordan coefficients, from e3nn):
     h_i'^(l₃) = Σ_j Σ_paths φ(|r_ij|) [Y^(l₁)(r_ij) ⊗ h_j^(l₂)]^(l₃)
 
 so that features turn with the structure and those of l = 0 are invariant, angles included. Only
-paths with even l₁ + l₂ + l₃ are kept: without them the network is also invariant under
-reflections, as barriers are.
+paths with even l₁ + l₂ + l₃ are kept, which makes the network invariant under reflections too, as
+barriers are. Between layers, features of l = 0 pass a normalization and an activation, and
+multiply those of higher l as gates.
 
 φ is linear in K functions of the distance (two layers on Gaussians) which all layers share. Sums
 over neighbors therefore come first, Σ_j φ_k Y^(l₁) ⊗ h_j, and the paths are evaluated once per

@@ -17,7 +17,7 @@ length, and
 
     f_ij = σ(Linear(e_ij, h_i, h_j))        h_i' = h_i + σ(W Norm(Σ_j h_j ∘ f_ij) + b)
 
-with layer normalization instead of one over the graph, and all h_i side by side at the end.
+with the features of all layers side by side at the end.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ A layer without distances is theirs: with d_i the number of edges of atom i, its
     h_i' = Σ_j W h_j / √(d_i d_j) + b
 
 It sees who is a neighbor, but not where. With ``edge_features`` every message is multiplied,
-channel by channel, by a gate σ(V g(r_ij) + c) on Gaussians g of the distance. Skip connections are
-added in both, since several plain layers forget the atom itself.
+channel by channel, by a gate σ(V g(r_ij) + c) on Gaussians g of the distance. Skip connections and
+normalization are added in both: several plain layers forget the atom itself.
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
 Atoms start from their element and edges from the pair of elements; then at every level l
 
-    a_i^(l+1) = a_i^l + Σ_j tanh(W [M(a_j^l) ∘ M(g(r_ij)) + M(e_ij^l)])
+    a_i^(l+1) = a_i^l + Norm(Σ_j tanh(W [M(a_j^l) ∘ M(g(r_ij)) + M(e_ij^l)]))
     e_ij^(l+1) = 0.8 e_ij^l + 0.2 V (a_i^l ∘ a_j^l)
 
 with M two layers each and Gaussians g of the distance. The barrier is read from the features of
-all levels side by side. The paper has no skip a_i^l, which a sum over 30 neighbors needs more than
-one over the few of a molecule.
+all levels side by side. Skip and normalization are not in the paper, whose molecules have few
+neighbors to sum over.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ class MGCNConfig(MessagePassingConfig):
     """Architecture ``mgcn``."""
 
     architecture: Literal["mgcn"] = "mgcn"
-    """Levels after the first, which is the element."""
 
     def build(self, elements: int) -> MGCN:
         """A network with random weights."""

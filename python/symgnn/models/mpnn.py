@@ -1,6 +1,6 @@
 """Message passing neural network with an edge network (Gilmer et al., ICML 2017).
 
-    m_i = Σ_j A(r_ij) h_j        h_i' = GRU(m_i, h_i)
+    m_i = Σ_j A(r_ij) h_j        h_i' = GRU(Norm(m_i), h_i)
 
 A is a matrix per edge, the output of two layers on Gaussians of the distance; all layers share
 one A and one GRU. As A is linear in its hidden features z (a 1 for the bias among them), A(r_ij) =

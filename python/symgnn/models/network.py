@@ -35,8 +35,8 @@ class MessagePassingConfig(NetworkConfig):
     radial_basis: int = Field(16, ge=1)
     """Gaussians between 0 and the cutoff that expand a length."""
     normalization: Normalization = "batch"
-    """Of the sum over neighbors. Only a few percent of it differ from atom to atom, and what does
-    not remove its mean (``layer``, ``none``) hardly learns in some hundred steps."""
+    """Of the sum over neighbors, of which only a few percent differ from atom to atom. ``layer``
+    and ``none`` keep the mean over atoms and learn next to nothing in some hundred steps."""
 
 
 class BarrierNetwork(nn.Module):

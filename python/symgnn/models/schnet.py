@@ -1,9 +1,9 @@
 """SchNet: continuous-filter convolutions (Schütt et al., NeurIPS 2017; J. Chem. Phys. 148, 241722).
 
-    h_i' = h_i + W₃ ssp(W₂ Σ_j (W₁ h_j) ∘ f(r_ij) + b₂) + b₃
+    h_i' = h_i + W₃ ssp(W₂ Norm(Σ_j (W₁ h_j) ∘ f(r_ij)) + b₂) + b₃
 
 with filters f from two layers on Gaussians of the distance, times a cosine cutoff, and ssp the
-shifted softplus.
+shifted softplus. Norm is not in the paper; ``normalization: none`` leaves it out.
 """
 
 from __future__ import annotations
