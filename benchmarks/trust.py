@@ -92,6 +92,7 @@ def scaled(glass: Atoms, volume: float) -> Atoms:
 def cases() -> dict[str, tuple[Atoms, np.ndarray]]:
     """Structures by name, and which of their atoms count."""
     glass = sample_glass()
+    cold, cool = (frames(glass, kelvin, seed=1, windows=1)[0][0] for kelvin in (50.0, 100.0))
     snapshot, average = frames(glass, 300.0, seed=1, windows=1)[0]
     slab = glass.copy()
     slab.cell[2, 2] += 20.0
@@ -103,6 +104,8 @@ def cases() -> dict[str, tuple[Atoms, np.ndarray]]:
     found = {
         "inherent structure": (glass, every),
         "average over 1 ps, 300 K": (average, every),
+        "snapshot, 50 K": (cold, every),
+        "snapshot, 100 K": (cool, every),
         "snapshot, 300 K": (snapshot, every),
         "volume −3%": (scaled(glass, 0.97), every),
         "volume −1%": (scaled(glass, 0.99), every),

@@ -504,7 +504,8 @@ def test_the_uncertainty_covers_noise_of_known_size(
 
 
 def test_variances_of_noise_and_jackknife_add_up() -> None:
-    """Efron and Stein: (M − 1)/M times the sum of squares about the mean of the members."""
+    """Efron and Stein: (M − 1)/M times the sum of squares about the mean of the members; and the
+    square of what the range of labels cuts off."""
     generator = np.random.default_rng(7)
     barrier, noise = generator.normal(1.5, 0.3, (40, 6)), generator.uniform(0.0, 0.1, (40, 2))
     outputs = combine(
@@ -513,8 +514,18 @@ def test_variances_of_noise_and_jackknife_add_up() -> None:
     predicted = barrier[:, 0].clip(1.2, 1.8)
     jackknife = 4 * barrier[:, 1:].var(axis=1)
     np.testing.assert_allclose(outputs[:, 0], predicted, rtol=1e-14)
-    expected = np.sqrt(noise[:, 0] + noise[:, 1] * predicted + jackknife)
-    np.testing.assert_allclose(outputs[:, 1], expected, rtol=1e-12)
+    cut_off = (barrier[:, 0] - predicted) ** 2
+    of_labels = np.maximum(noise[:, 0] + noise[:, 1] * predicted, 1e-4)
+    np.testing.assert_allclose(outputs[:, 1], np.sqrt(of_labels + jackknife + cut_off), rtol=1e-12)
+
+
+def test_a_barrier_cut_off_by_as_much_as_the_noise_is_novel() -> None:
+    barrier = torch.tensor([[1.5], [2.0], [2.2], [2.5]], dtype=torch.float64)
+    noise = torch.tensor([[0.04, 0.0]], dtype=torch.float64).expand(4, 2)
+    outputs = combine(barrier, torch.tensor([1.0, 2.0]), noise, torch.zeros(4))
+    np.testing.assert_allclose(outputs[:, 0], [1.5, 2.0, 2.0, 2.0])
+    np.testing.assert_allclose(outputs[:3, 1], [0.0, 0.0, 0.5], atol=1e-6)
+    assert outputs[3, 1] > 0.9
 
 
 def test_a_variance_that_a_line_makes_negative_still_gives_a_number() -> None:
@@ -565,8 +576,8 @@ def test_one_percent_of_the_training_atoms_lie_beyond_each_border(
 
 
 def test_other_glasses_of_the_same_kind_are_hardly_novel(fitted: DensityRegression) -> None:
-    """More than the training atoms' 1%: 864 of them leave gaps in 32 dimensions."""
-    assert (predict(fitted, UNSEEN)[:, -1] > 0.5).mean() < 0.15
+    """More than the training atoms' 1%: 864 of them leave gaps in 34 dimensions."""
+    assert (predict(fitted, UNSEEN)[:, -1] > 0.5).mean() < 0.25
 
 
 def compressed(atoms: Atoms) -> Atoms:

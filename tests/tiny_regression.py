@@ -64,9 +64,9 @@ def random_regression(
     graph = build_graph(random_glass(3, seed=1), config.cutoff, ELEMENTS, dtype=torch.float64)
     species = torch.arange(len(graph.species)) % elements
     local = model.standardized(species, graph.edge_index, graph.edge_vector)[:, : model.own]
-    distances = model.distances(local, species, graph.edge_index, graph.edge_vector)[:2]
-    for scale, distance in zip(model.distance_scale, distances, strict=True):
-        scale.fill_(float(distance.median()))
+    for number in (0, 1):  # the second distance depends on the scale of the first
+        distance = model.distances(local, species, graph.edge_index, graph.edge_vector)[number]
+        model.distance_scale[number].fill_(float(distance.median()))
     return model.eval()
 
 

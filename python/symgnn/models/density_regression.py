@@ -49,7 +49,7 @@ class DensityRegressionConfig(NetworkConfig):
     jackknife_groups: int = Field(10, ge=2)
     """Structures are dealt into at most this many groups; fewer than three give no uncertainty."""
     components: int = Field(16, ge=1)
-    """Principal components of an atom's densities that the novelty score averages."""
+    """Principal components of an atom's densities whose averages the novelty score looks at."""
 
     def build(self, elements: int) -> DensityRegression:
         """A regression that still has to be fitted, without a jackknife."""
@@ -161,7 +161,7 @@ class DensityRegression(nn.Module):
             elements * shells * elements * shells * coarse,
         ]
         self.components = min(config.components, own)
-        averaged = shells * self.components
+        averaged = shells * (self.components + 1)
 
         def buffer(name: str, *shape: int) -> None:
             self.register_buffer(name, torch.zeros(shape))
@@ -249,14 +249,16 @@ class DensityRegression(nn.Module):
             edge_vector: [E, 3], Å.
 
         Returns:
-            [N] and [N], and what the second is the distance of, [N, shells · components].
+            [N] and [N], and what the second is the distance of: averages over shells of the first
+            components and of the first distance, [N, shells · (components + 1)].
         """
         whitened = self._by_element(local, species, self.local_center, self.local_whitening)
-        around = self.averages(
-            whitened[:, : self.components], species, edge_index, edge_vector, by=False
-        ).flatten(1)
+        own = whitened.square().sum(1)
+        scaled = own / self.distance_scale[0, species]
+        values = torch.cat([whitened[:, : self.components], scaled[:, None]], dim=1)
+        around = self.averages(values, species, edge_index, edge_vector, by=False).flatten(1)
         distance = self._by_element(around, species, self.average_center, self.average_whitening)
-        return whitened.square().sum(1), distance.square().sum(1), around
+        return own, distance.square().sum(1), around
 
     def forward(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
         """Barrier (eV), its uncertainty (eV; with a jackknife) and novelty (0 to 1).
@@ -291,8 +293,8 @@ def combine(barrier: Tensor, label_range: Tensor, noise: Tensor, distance: Tenso
     A linear map knows no bounds: far from the training structures, predictions end at the lowest
     and the highest label. The variance is that of labels around the fit on structures left out, a
     linear function of the barrier, plus the jackknife's (Efron and Stein, Ann. Stat. 9, 586
-    (1981)). The novelty is one half where the distance reaches that of the outermost percent of
-    the training atoms.
+    (1981)), and the square of what was cut off. The novelty is one half where the distance reaches
+    that of the outermost percent of the training atoms, or what was cut off the noise.
 
     Args:
         barrier: [N, M], eV; the first column is the prediction.
@@ -303,14 +305,15 @@ def combine(barrier: Tensor, label_range: Tensor, noise: Tensor, distance: Tenso
     Returns:
         [N, 3], or [N, 2] without uncertainty where M = 1.
     """
-    fourth = distance.square().square()
-    novelty = (fourth / (1.0 + fourth))[:, None]
     predicted = torch.minimum(torch.maximum(barrier[:, :1], label_range[0]), label_range[1])
+    variance = (noise[:, :1] + noise[:, 1:] * predicted).clamp(min=1e-4)
+    excess = (barrier[:, :1] - predicted).square()
+    fourth = torch.maximum(distance[:, None].square().square(), (excess / variance).square())
+    novelty = (1.0 - 1.0 / (1.0 + fourth)).clamp(0.0, 1.0)
     members = barrier.size(1) - 1
     if members == 0:
         return torch.cat([predicted, novelty], dim=1)
     others = barrier[:, 1:]
     spread = (others - others.mean(1, keepdim=True)).square().sum(1, keepdim=True)
-    variance = noise[:, :1] + noise[:, 1:] * predicted
-    variance = variance.clamp(min=1e-4) + spread * (float(members - 1) / float(members))
+    variance = variance + excess + spread * (float(members - 1) / float(members))
     return torch.cat([predicted, variance.sqrt(), novelty], dim=1)

@@ -43,7 +43,7 @@ class NeighborTable:
         center, neighbor = edge_index[:, order]
         count = torch.bincount(center, minlength=atoms)
         first = count.cumsum(0) - count
-        self.atoms, self.slots = atoms, int(count.max())
+        self.atoms, self.slots = atoms, max(1, int(count.max()))
         place = torch.arange(len(center), device=center.device) - first[center]
         slot = center * self.slots + place
         self.slot = torch.empty_like(slot).index_copy(0, order, slot)

@@ -179,7 +179,7 @@ class ExportedDensityRegression(nn.Module):
         # To each element of the receiver: its messages, and what everybody gets.
         sent = node[:, members : members + 2 * self.message]
         sent = sent.view(atoms, 2, self.elements, shells, members).permute(0, 2, 3, 1, 4)
-        common = node[:, members + 2 * self.message : -2]
+        common = node[:, members + 2 * self.message : -1]
         common = torch.cat([common, torch.ones_like(common[:, :1])], dim=1)
         values = torch.cat(
             [

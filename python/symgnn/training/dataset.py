@@ -124,8 +124,8 @@ def build_labeled_graphs(
                 raise DatasetError(f"{name}: {error}") from error
             if len(atoms) < 2 or graph.edge_index.shape[1] < 2:
                 raise DatasetError(
-                    f"{name}: fewer than two atoms or two neighbors within {cutoff:g} Å, which "
-                    "batch normalization cannot learn from; leave this structure out"
+                    f"{name}: fewer than two atoms or two neighbors within {cutoff:g} Å, from "
+                    "which nothing can be learned; leave this structure out"
                 )
             graphs.append(LabeledGraph(graph.to(device), values, name))
     return graphs

@@ -15,7 +15,7 @@ from ..models.density_regression import DensityRegression, DensityRegressionConf
 from .checkpoint import save_checkpoint
 from .config import TrainingConfig, dump_config
 from .dataset import LabeledGraph, build_labeled_graphs, read_labeled
-from .loop import BEST, CONFIG, choose_device, elements_of
+from .loop import BEST, CONFIG, LAST, choose_device, elements_of
 from .metrics import Metrics, compute_metrics
 
 if TYPE_CHECKING:
@@ -92,7 +92,13 @@ class _Fitter:
         if self.output.resolve() == base.resolve():
             raise ConfigError("output: name a folder of its own, beside the configuration")
         if not config.data.train:
-            raise ConfigError("data.train needs at least one file")
+            raise ConfigError(
+                "data.train needs at least one file: name labeled structures in the configuration"
+            )
+        if (self.output / LAST).exists():
+            raise ConfigError(
+                f"{self.output} holds the run of a network: choose another output, or delete it"
+            )
         self.report = report or (lambda *_: None)
         self.device = choose_device(config.device)
         if config.threads is not None:
