@@ -117,6 +117,12 @@ def test_self_edges_are_allowed(name, glass):
 
 
 @every_model
+def test_atoms_without_neighbors_get_a_barrier(name):
+    alone = Atoms("CuZr", positions=[[0.0, 0.0, 0.0], [20.0, 0.0, 0.0]])
+    assert bool(barriers(strong_network(name), alone).isfinite().all())
+
+
+@every_model
 def test_labels_are_scaled(name, glass):
     model = strong_network(name)
     standardized = barriers(model, glass)
