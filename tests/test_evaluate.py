@@ -11,6 +11,9 @@ from PIL import Image
 
 from symgnn.annotator import Annotator
 from symgnn.cli import run
+from symgnn.errors import DatasetError
+from symgnn.evaluation import evaluate_files
+from symgnn.samples import sample_glass
 from symgnn.structures import read_structures, write_structures
 from symgnn.training.metrics import bootstrap_over_glasses
 from test_cli import complaint
@@ -140,3 +143,10 @@ def test_uncertainties_are_checked_and_drawn(capsys: pytest.CaptureFixture[str])
     inside = np.abs(barrier - labeled_glass(1).arrays["energy_barrier"]) <= 1.959964 * std
     first = found["structures"]["pair.xyz:0"]
     assert first["observed"][first["nominal"].index(0.95)] == pytest.approx(inside.mean())
+
+
+def test_a_model_is_not_scored_against_its_own_predictions(tmp_path: Path) -> None:
+    path = tmp_path / "annotated.xyz"
+    write_structures(path, [Annotator("cuzr").annotate(sample_glass())])
+    with pytest.raises(DatasetError, match="predictions of the model 'cuzr', not labels"):
+        evaluate_files("cuzr", [path])

@@ -75,7 +75,7 @@ def evaluate(
     labels are found; 0.5 is chance. Slope and offset (eV): of labels as a line over predictions, 1
     and 0 if calibrated. In 68%, in 95%: share of labels inside the model's own intervals.
 
-    Example: symgnn evaluate cuzr validation.xyz new.xyz --predictions out/ --plot parity.png
+    Example: symgnn evaluate model.pt held_out.xyz new.xyz --predictions out/ --plot parity.png
     """
     from symgnn.evaluation import evaluate_files
 

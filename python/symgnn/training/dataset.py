@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import DatasetError, StructureError
 from ..graph import Graph, build_graph
+from ..keys import ENERGY_BARRIER, MODEL
 from ..structures import STANDARD_STREAM, read_structures
 
 if TYPE_CHECKING:
@@ -73,11 +74,17 @@ def label_of(atoms: ase.Atoms, label: str, where: str) -> NDArray[np.float64] | 
         where: name of the structure, for messages.
 
     Raises:
-        DatasetError: the column holds anything but one finite number or NaN per atom.
+        DatasetError: the column holds anything but one finite number or NaN per atom, or what a
+            model predicted.
     """
     values = atoms.arrays.get(label)
     if values is None:
         return None
+    if label == ENERGY_BARRIER and MODEL in atoms.info:
+        raise DatasetError(
+            f"{where}: column {label!r} holds predictions of the model '{atoms.info[MODEL]}', not "
+            "labels; use the file from before it was annotated, or name the column with labels"
+        )
     if values.shape != (len(atoms),) or values.dtype.kind not in "fi":
         raise DatasetError(f"{where}: column {label!r} is not one number per atom")
     numbers: NDArray[np.float64] = values.astype(np.float64)
