@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "error.h"
+#include "kernels/operators.h"
 
 namespace symgnn {
 
@@ -151,6 +152,7 @@ Metadata parse_metadata(const std::string &path, const std::string &text) {
 
 torch::jit::Module load_module(const std::string &path, torch::Device device) {
   const std::string remedy = "; export it again with torch " TORCH_VERSION;
+  register_operators();
   torch::jit::Module module;
   try {
     module = torch::jit::load(path, device);

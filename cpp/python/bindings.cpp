@@ -7,6 +7,7 @@
 
 #include "core/annotator.h"
 #include "core/error.h"
+#include "kernels/operators.h"
 
 namespace py = pybind11;
 
@@ -107,6 +108,7 @@ void translate(std::exception_ptr pointer) {
 PYBIND11_MODULE(_core, module) {
   module.doc() = "SymGNN's C++ core. NumPy arrays cross this border, torch tensors do not.";
   py::register_local_exception_translator(translate);
+  symgnn::register_operators();
 
   py::class_<symgnn::Annotator>(module, "Annotator")
       .def(py::init([](const std::string &path, const std::string &device, int threads) {

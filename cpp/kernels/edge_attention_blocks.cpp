@@ -1,0 +1,285 @@
+#include "edge_attention_blocks.h"
+
+#include <math.h>
+
+#include "vectors.h"
+
+namespace symgnn::kernels::SYMGNN_CAPABILITY {
+
+namespace {
+
+/// Edges first … first + count − 1, at most kBlockEdges, and their hidden channels [count, C].
+template <typename scalar>
+struct Block {
+  const EdgeAttention<scalar> &task;
+  std::int64_t first, count;
+  scalar *hidden;
+  std::int64_t center[kBlockEdges];
+
+  std::int64_t channels() const { return task.heads * task.width; }
+};
+
+/// Hidden channels c, c + 1, … of edges row, row + 1, … of a block, as many as fit the registers.
+template <typename scalar>
+struct HiddenTile {
+  const Block<scalar> &block;
+
+  template <typename V, int rows, int columns>
+  inline void compute(std::int64_t row, std::int64_t c) const {
+    const EdgeAttention<scalar> &task = block.task;
+    const std::int64_t channels = block.channels();
+    constexpr std::int64_t step = lanes<V, scalar>;
+    V sum[rows][columns];
+    for (int r = 0; r < rows; ++r) {
+      const std::int64_t neighbor = task.neighbor[block.first + row + r];
+      const scalar *as_center = task.projected + 3 * channels * block.center[row + r] + c;
+      const scalar *as_neighbor = task.projected + 3 * channels * neighbor + channels + c;
+      for (int k = 0; k < columns; ++k) {
+        sum[r][k] = load<V>(as_center + step * k) + load<V>(as_neighbor + step * k);
+      }
+    }
+    const scalar *edge = task.edge + (block.first + row) * task.edge_width;
+    for (std::int64_t d = 0; d < task.edge_width; ++d) {
+      V weight[columns];
+      for (int k = 0; k < columns; ++k) {
+        weight[k] = load<V>(task.edge_weight + d * channels + c + step * k);
+      }
+      for (int r = 0; r < rows; ++r) {
+        const scalar value = edge[r * task.edge_width + d];
+        for (int k = 0; k < columns; ++k) {
+          sum[r][k] += value * weight[k];
+        }
+      }
+    }
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < columns; ++k) {
+        const V leaky = task.negative_slope * sum[r][k];
+        store(block.hidden + (row + r) * channels + c + step * k,
+              sum[r][k] > V{} ? sum[r][k] : leaky);
+      }
+    }
+  }
+};
+
+/// The same of new edges, from hidden channels.
+template <typename scalar>
+struct OutputTile {
+  const Block<scalar> &block;
+
+  template <typename V, int rows, int columns>
+  inline void compute(std::int64_t row, std::int64_t c) const {
+    const EdgeAttention<scalar> &task = block.task;
+    const std::int64_t channels = block.channels();
+    const std::int64_t width = task.edge_width;
+    constexpr std::int64_t step = lanes<V, scalar>;
+    const std::int64_t first = (block.first + row) * width + c;
+    V sum[rows][columns];
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < columns; ++k) {
+        sum[r][k] = load<V>(task.output_bias + c + step * k);
+        if (task.skip) {
+          sum[r][k] += load<V>(task.edge + first + r * width + step * k);
+        }
+      }
+    }
+    const scalar *hidden = block.hidden + row * channels;
+    for (std::int64_t channel = 0; channel < channels; ++channel) {
+      V weight[columns];
+      for (int k = 0; k < columns; ++k) {
+        weight[k] = load<V>(task.output_weight + channel * width + c + step * k);
+      }
+      for (int r = 0; r < rows; ++r) {
+        const scalar value = hidden[r * channels + channel];
+        for (int k = 0; k < columns; ++k) {
+          sum[r][k] += value * weight[k];
+        }
+      }
+    }
+    for (int r = 0; r < rows; ++r) {
+      for (int k = 0; k < columns; ++k) {
+        store(task.new_edge + first + r * width + step * k, sum[r][k]);
+      }
+    }
+  }
+};
+
+/// Tiles of `tile_rows` rows that cover `rows` of them, at column c. The last one overlaps the one
+/// before it: both compute the same numbers.
+template <typename V, int tile_rows, int columns, typename Tile>
+inline void cover_rows(const Tile &tile, std::int64_t rows, std::int64_t c) {
+  if (rows < tile_rows) {
+    for (std::int64_t row = 0; row < rows; ++row) {
+      tile.template compute<V, 1, columns>(row, c);
+    }
+    return;
+  }
+  for (std::int64_t row = 0; row < rows; row += tile_rows) {
+    tile.template compute<V, tile_rows, columns>(row + tile_rows <= rows ? row : rows - tile_rows,
+                                                 c);
+  }
+}
+
+/// Tiles that cover rows × columns, a multiple of the lanes of V. Their sizes fill the registers.
+template <typename V, typename scalar, typename Tile>
+inline void cover(const Tile &tile, std::int64_t rows, std::int64_t columns) {
+  constexpr std::int64_t step = lanes<V, scalar>;
+  constexpr bool many_registers = SYMGNN_VECTOR_BYTES == 64;
+  std::int64_t c = 0;
+  if constexpr (many_registers) {
+    for (; c + 4 * step <= columns; c += 4 * step) {
+      cover_rows<V, 6, 4>(tile, rows, c);
+    }
+  }
+  constexpr int tile_rows = many_registers ? 12 : 6;
+  for (; c + 2 * step <= columns; c += 2 * step) {
+    cover_rows<V, tile_rows, 2>(tile, rows, c);
+  }
+  for (; c < columns; c += step) {
+    cover_rows<V, tile_rows, 1>(tile, rows, c);
+  }
+}
+
+/// Scores [H, stride] of a block's edges, from column `column` on.
+template <typename V, typename scalar>
+inline void score_block(const Block<scalar> &block, scalar *score, std::int64_t stride,
+                        std::int64_t column) {
+  const EdgeAttention<scalar> &task = block.task;
+  for (std::int64_t row = 0; row < block.count; ++row) {
+    for (std::int64_t head = 0; head < task.heads; ++head) {
+      const scalar *hidden = block.hidden + row * block.channels() + head * task.width;
+      const scalar *attention = task.attention + head * task.width;
+      V sum{};
+      for (std::int64_t w = 0; w < task.width; w += lanes<V, scalar>) {
+        sum += load<V>(hidden + w) * load<V>(attention + w);
+      }
+      score[head * stride + column + row] = sum_lanes<scalar>(sum);
+    }
+  }
+}
+
+template <typename V, typename scalar>
+inline void add_moments(const Block<scalar> &block, scalar *moments) {
+  const std::int64_t channels = block.channels();
+  for (std::int64_t c = 0; c < channels; c += lanes<V, scalar>) {
+    V first{};
+    V second{};
+    for (std::int64_t row = 0; row < block.count; ++row) {
+      const V hidden = load<V>(block.hidden + row * channels + c);
+      first += hidden;
+      second += hidden * hidden;
+    }
+    store(moments + c, load<V>(moments + c) + first);
+    store(moments + channels + c, load<V>(moments + channels + c) + second);
+  }
+}
+
+inline float exp_of(float x) { return expf(x); }
+inline double exp_of(double x) { return exp(x); }
+
+/// Softmax of `count` scores in place.
+template <typename scalar>
+inline void softmax(scalar *score, std::int64_t count) {
+  scalar highest = score[0];
+  for (std::int64_t k = 1; k < count; ++k) {
+    highest = score[k] > highest ? score[k] : highest;
+  }
+  scalar total = 0;
+  for (std::int64_t k = 0; k < count; ++k) {
+    score[k] = exp_of(score[k] - highest);
+    total += score[k];
+  }
+  for (std::int64_t k = 0; k < count; ++k) {
+    score[k] /= total;
+  }
+}
+
+/// Weighted sum of what the neighbors of a center send; weights [H, stride].
+template <typename V, typename scalar>
+inline void gather(const EdgeAttention<scalar> &task, std::int64_t center, const scalar *weight,
+                   std::int64_t stride) {
+  const std::int64_t channels = task.heads * task.width;
+  const std::int64_t begin = task.first[center];
+  const std::int64_t count = task.first[center + 1] - begin;
+  for (std::int64_t c = 0; c < channels; c += lanes<V, scalar>) {
+    const scalar *of_head = weight + c / task.width * stride;
+    V sum{};
+    for (std::int64_t k = 0; k < count; ++k) {
+      const scalar *sent = task.projected + 3 * channels * task.neighbor[begin + k];
+      sum += of_head[k] * load<V>(sent + 2 * channels + c);
+    }
+    store(task.gathered + center * channels + c, sum);
+  }
+}
+
+/// Vectors V must divide the width of heads and of edges.
+template <typename V, typename scalar>
+void attend(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t end,
+            scalar *workspace, scalar *moments) {
+  const std::int64_t channels = task.heads * task.width;
+  Block<scalar> block{task, 0, 0, workspace, {}};
+  scalar *score = workspace + kBlockEdges * channels;
+  while (begin < end) {
+    // A group of centers with not too many edges, or one center with however many.
+    const std::int64_t first = task.first[begin];
+    std::int64_t last = begin + 1;
+    while (last < end && task.first[last + 1] - first <= kGroupEdges) {
+      ++last;
+    }
+    const std::int64_t edges = task.first[last] - first;
+    std::int64_t center = begin;
+    for (std::int64_t done = 0; done < edges; done += block.count) {
+      block.first = first + done;
+      block.count = edges - done < kBlockEdges ? edges - done : kBlockEdges;
+      for (std::int64_t row = 0; row < block.count; ++row) {
+        while (task.first[center + 1] <= block.first + row) {
+          ++center;
+        }
+        block.center[row] = center;
+      }
+      cover<V, scalar>(HiddenTile<scalar>{block}, block.count, channels);
+      if (task.gathered != nullptr) {
+        score_block<V>(block, score, edges, done);
+      }
+      if (task.new_edge != nullptr) {
+        cover<V, scalar>(OutputTile<scalar>{block}, block.count, task.edge_width);
+      }
+      if (moments != nullptr) {
+        add_moments<V>(block, moments);
+      }
+    }
+    for (; task.gathered != nullptr && begin < last; ++begin) {
+      const std::int64_t offset = task.first[begin] - first;
+      const std::int64_t count = task.first[begin + 1] - task.first[begin];
+      for (std::int64_t head = 0; count > 0 && head < task.heads; ++head) {
+        softmax(score + head * edges + offset, count);
+      }
+      gather<V>(task, begin, score + offset, edges);
+    }
+    begin = last;
+  }
+}
+
+template <typename scalar>
+void attend_vectorized(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t end,
+                       scalar *workspace, scalar *moments) {
+  constexpr std::int64_t step = lanes<Vector<scalar>, scalar>;
+  if (task.width % step == 0 && task.edge_width % step == 0) {
+    attend<Vector<scalar>>(task, begin, end, workspace, moments);
+  } else {
+    attend<scalar>(task, begin, end, workspace, moments);
+  }
+}
+
+}  // namespace
+
+void edge_attention_centers(const EdgeAttention<float> &task, std::int64_t begin, std::int64_t end,
+                            float *workspace, float *moments) {
+  attend_vectorized(task, begin, end, workspace, moments);
+}
+
+void edge_attention_centers(const EdgeAttention<double> &task, std::int64_t begin, std::int64_t end,
+                            double *workspace, double *moments) {
+  attend_vectorized(task, begin, end, workspace, moments);
+}
+
+}  // namespace symgnn::kernels::SYMGNN_CAPABILITY

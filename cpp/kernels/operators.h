@@ -1,0 +1,18 @@
+#ifndef SYMGNN_KERNELS_OPERATORS_H
+#define SYMGNN_KERNELS_OPERATORS_H
+
+namespace torch {
+class Library;
+}
+
+namespace symgnn {
+
+/// Make `symgnn::…` known to torch's dispatcher, once in a process: the Python module and the
+/// LAMMPS plugin both carry these operators, and may both be loaded.
+void register_operators();
+
+void register_edge_attention(torch::Library &library);
+
+}  // namespace symgnn
+
+#endif

@@ -1,0 +1,60 @@
+#ifndef SYMGNN_KERNELS_VECTORS_H
+#define SYMGNN_KERNELS_VECTORS_H
+
+// For files that are compiled once per instruction set. Include nothing here or there that has
+// inline functions with outside linkage (no containers of the standard library): the linker keeps
+// one copy of such a function, which may be the one that this processor cannot run.
+
+#include <cstdint>
+
+#ifndef SYMGNN_CAPABILITY
+#error "compiled with -DSYMGNN_CAPABILITY=… -DSYMGNN_VECTOR_BYTES=…: see CMakeLists.txt"
+#endif
+
+namespace symgnn::kernels::SYMGNN_CAPABILITY {
+
+template <typename scalar>
+struct VectorOf {
+  /// As many scalars as a register holds, anywhere in memory.
+  typedef scalar type
+      __attribute__((vector_size(SYMGNN_VECTOR_BYTES), aligned(alignof(scalar)), may_alias));
+};
+
+template <typename scalar>
+using Vector = typename VectorOf<scalar>::type;
+
+/// Lanes of V, which is a Vector<scalar> or a scalar.
+template <typename V, typename scalar>
+constexpr std::int64_t lanes = sizeof(V) / sizeof(scalar);
+
+template <typename V, typename scalar>
+inline V load(const scalar *from) {
+  return *reinterpret_cast<const V *>(from);
+}
+
+template <typename V, typename scalar>
+inline void store(scalar *to, const V &value) {
+  *reinterpret_cast<V *>(to) = value;
+}
+
+/// Sum of the lanes, pairwise.
+template <typename scalar, typename V>
+inline scalar sum_lanes(const V &vector) {
+  constexpr int count = static_cast<int>(lanes<V, scalar>);
+  if constexpr (count == 1) {
+    return vector;
+  } else {
+    scalar part[count];
+    store(part, vector);
+    for (int half = count / 2; half > 0; half /= 2) {
+      for (int k = 0; k < half; ++k) {
+        part[k] += part[k + half];
+      }
+    }
+    return part[0];
+  }
+}
+
+}  // namespace symgnn::kernels::SYMGNN_CAPABILITY
+
+#endif
