@@ -211,34 +211,77 @@ inline void gather(const EdgeAttention<scalar> &task, std::int64_t center, const
   }
 }
 
+/// Walks through the edges of some centers, block by block.
+template <typename scalar>
+class Blocks {
+ public:
+  /// The edges of centers from `center` on, from `first` to `end` − 1.
+  Blocks(const EdgeAttention<scalar> &task, std::int64_t center, std::int64_t first,
+         std::int64_t end)
+      : block{task, first, 0, nullptr, {}}, center_(center), end_(end) {}
+
+  Block<scalar> block;
+
+  /// Fill in the next block, whose hidden channels are to lie at `hidden`.
+  bool next(scalar *hidden) {
+    block.first += block.count;
+    block.hidden = hidden;
+    const std::int64_t left = end_ - block.first;
+    block.count = left < kBlockEdges ? left : kBlockEdges;
+    for (std::int64_t row = 0; row < block.count; ++row) {
+      while (block.task.first[center_ + 1] <= block.first + row) {
+        ++center_;
+      }
+      block.center[row] = center_;
+    }
+    return block.count > 0;
+  }
+
+ private:
+  std::int64_t center_, end_;
+};
+
+/// End of a group of centers from `begin` on with at most kGroupEdges edges, or of one center with
+/// however many.
+template <typename scalar>
+inline std::int64_t group_end(const EdgeAttention<scalar> &task, std::int64_t begin,
+                              std::int64_t end) {
+  std::int64_t last = begin + 1;
+  while (last < end && task.first[last + 1] - task.first[begin] <= kGroupEdges) {
+    ++last;
+  }
+  return last;
+}
+
+/// Scores [H, stride] of the edges of centers begin … end − 1 to weights.
+template <typename scalar>
+inline void softmax_of_centers(const EdgeAttention<scalar> &task, std::int64_t begin,
+                               std::int64_t end, scalar *score, std::int64_t stride) {
+  for (std::int64_t center = begin; center < end; ++center) {
+    const std::int64_t offset = task.first[center] - task.first[begin];
+    const std::int64_t count = task.first[center + 1] - task.first[center];
+    for (std::int64_t head = 0; count > 0 && head < task.heads; ++head) {
+      softmax(score + head * stride + offset, count);
+    }
+  }
+}
+
 /// Vectors V must divide the width of heads and of edges.
 template <typename V, typename scalar>
 void attend(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t end,
             scalar *workspace, scalar *moments) {
   const std::int64_t channels = task.heads * task.width;
-  Block<scalar> block{task, 0, 0, workspace, {}};
   scalar *score = workspace + kBlockEdges * channels;
   while (begin < end) {
-    // A group of centers with not too many edges, or one center with however many.
+    const std::int64_t last = group_end(task, begin, end);
     const std::int64_t first = task.first[begin];
-    std::int64_t last = begin + 1;
-    while (last < end && task.first[last + 1] - first <= kGroupEdges) {
-      ++last;
-    }
     const std::int64_t edges = task.first[last] - first;
-    std::int64_t center = begin;
-    for (std::int64_t done = 0; done < edges; done += block.count) {
-      block.first = first + done;
-      block.count = edges - done < kBlockEdges ? edges - done : kBlockEdges;
-      for (std::int64_t row = 0; row < block.count; ++row) {
-        while (task.first[center + 1] <= block.first + row) {
-          ++center;
-        }
-        block.center[row] = center;
-      }
+    Blocks<scalar> blocks(task, begin, first, first + edges);
+    while (blocks.next(workspace)) {
+      const Block<scalar> &block = blocks.block;
       cover<V, scalar>(HiddenTile<scalar>{block}, block.count, channels);
       if (task.gathered != nullptr) {
-        score_block<V>(block, score, edges, done);
+        score_block<V>(block, score, edges, block.first - first);
       }
       if (task.new_edge != nullptr) {
         cover<V, scalar>(OutputTile<scalar>{block}, block.count, task.edge_width);
@@ -247,39 +290,152 @@ void attend(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t 
         add_moments<V>(block, moments);
       }
     }
-    for (; task.gathered != nullptr && begin < last; ++begin) {
-      const std::int64_t offset = task.first[begin] - first;
-      const std::int64_t count = task.first[begin + 1] - task.first[begin];
-      for (std::int64_t head = 0; count > 0 && head < task.heads; ++head) {
-        softmax(score + head * edges + offset, count);
+    if (task.gathered != nullptr) {
+      softmax_of_centers(task, begin, last, score, edges);
+      for (std::int64_t center = begin; center < last; ++center) {
+        gather<V>(task, center, score + task.first[center] - first, edges);
       }
-      gather<V>(task, begin, score + offset, edges);
     }
     begin = last;
   }
 }
 
-template <typename scalar>
-void attend_vectorized(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t end,
-                       scalar *workspace, scalar *moments) {
-  constexpr std::int64_t step = lanes<Vector<scalar>, scalar>;
-  if (task.width % step == 0 && task.edge_width % step == 0) {
-    attend<Vector<scalar>>(task, begin, end, workspace, moments);
-  } else {
-    attend<scalar>(task, begin, end, workspace, moments);
+/// Hidden channels [E', C] and weights [H, E'] of all edges of some centers.
+template <typename V, typename scalar>
+void recompute(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t end,
+               const AttentionGroup<scalar> &group) {
+  const std::int64_t channels = task.heads * task.width;
+  const std::int64_t first = task.first[begin];
+  const std::int64_t edges = task.first[end] - first;
+  Blocks<scalar> blocks(task, begin, first, first + edges);
+  scalar *hidden = group.hidden;
+  while (blocks.next(hidden)) {
+    const Block<scalar> &block = blocks.block;
+    cover<V, scalar>(HiddenTile<scalar>{block}, block.count, channels);
+    score_block<V>(block, group.weight, edges, block.first - first);
+    hidden += block.count * channels;
   }
+  softmax_of_centers(task, begin, end, group.weight, edges);
+}
+
+/// Gradient of the scores of a center's edges in one head, in place of those of the weights.
+template <typename scalar>
+inline void softmax_gradient(const scalar *weight, scalar *gradient, std::int64_t count) {
+  scalar mean = 0;
+  for (std::int64_t k = 0; k < count; ++k) {
+    mean += weight[k] * gradient[k];
+  }
+  for (std::int64_t k = 0; k < count; ++k) {
+    gradient[k] = weight[k] * (gradient[k] - mean);
+  }
+}
+
+/// Back from gathered [C] of one center to values and scores of its edges.
+template <typename V, typename scalar>
+inline void back_through_gather(const EdgeAttention<scalar> &task, const scalar *gathered,
+                                std::int64_t center, const scalar *weight, scalar *score_gradient,
+                                std::int64_t stride, scalar *neighbor_gradient) {
+  const std::int64_t channels = task.heads * task.width;
+  const std::int64_t begin = task.first[center];
+  const std::int64_t count = task.first[center + 1] - begin;
+  for (std::int64_t head = 0; head < task.heads; ++head) {
+    const std::int64_t c = head * task.width;
+    for (std::int64_t k = 0; k < count; ++k) {
+      const std::int64_t neighbor = task.neighbor[begin + k];
+      const scalar *value = task.projected + 3 * channels * neighbor + 2 * channels + c;
+      scalar *value_gradient = neighbor_gradient + 2 * channels * neighbor + channels + c;
+      V sum{};
+      for (std::int64_t w = 0; w < task.width; w += lanes<V, scalar>) {
+        const V given = load<V>(gathered + c + w);
+        sum += given * load<V>(value + w);
+        store(value_gradient + w, load<V>(value_gradient + w) + weight[head * stride + k] * given);
+      }
+      score_gradient[head * stride + k] = sum_lanes<scalar>(sum);
+    }
+    softmax_gradient(weight + head * stride, score_gradient + head * stride, count);
+  }
+}
+
+/// Back from hidden channels to what entered the LeakyReLU, in place, and on to atoms.
+template <typename V, typename scalar>
+void back(const EdgeAttention<scalar> &task, const EdgeAttentionGradient<scalar> &gradient,
+          std::int64_t begin, std::int64_t end, const AttentionGroup<scalar> &group,
+          scalar *neighbor_gradient, scalar *attention_gradient) {
+  const std::int64_t channels = task.heads * task.width;
+  const std::int64_t edges = task.first[end] - task.first[begin];
+  for (std::int64_t center = begin; center < end; ++center) {
+    const std::int64_t offset = task.first[center] - task.first[begin];
+    const std::int64_t count = task.first[center + 1] - task.first[center];
+    if (gradient.gathered != nullptr) {
+      back_through_gather<V>(task, gradient.gathered + center * channels, center,
+                             group.weight + offset, group.score_gradient + offset, edges,
+                             neighbor_gradient);
+    }
+    scalar *center_gradient = gradient.projected + 3 * channels * center;
+    for (std::int64_t c = 0; c < channels; c += lanes<V, scalar>) {
+      const scalar *of_score = group.score_gradient + c / task.width * edges + offset;
+      const V attention = load<V>(task.attention + c);
+      V mean{};
+      V square{};
+      if (gradient.moments != nullptr) {
+        mean = load<V>(gradient.moments + c);
+        square = load<V>(gradient.moments + channels + c) * scalar{2};
+      }
+      V of_center{};
+      V of_attention{};
+      for (std::int64_t k = 0; k < count; ++k) {
+        const std::int64_t place = (offset + k) * channels + c;
+        const V hidden = load<V>(group.hidden + place);
+        V given = load<V>(group.hidden_gradient + place) + mean + square * hidden;
+        if (gradient.gathered != nullptr) {
+          given += of_score[k] * attention;
+          of_attention += of_score[k] * hidden;
+        }
+        const V leaky = task.negative_slope * given;
+        given = hidden > V{} ? given : leaky;
+        store(group.hidden_gradient + place, given);
+        of_center += given;
+        scalar *of_neighbor =
+            neighbor_gradient + 2 * channels * task.neighbor[task.first[center] + k] + c;
+        store(of_neighbor, load<V>(of_neighbor) + given);
+      }
+      store(center_gradient + c, of_center);
+      store(attention_gradient + c, load<V>(attention_gradient + c) + of_attention);
+    }
+  }
+}
+
+/// Can vectors divide the width of heads and of edges?
+template <typename scalar>
+bool fits_vectors(const EdgeAttention<scalar> &task) {
+  constexpr std::int64_t step = lanes<Vector<scalar>, scalar>;
+  return task.width % step == 0 && task.edge_width % step == 0;
 }
 
 }  // namespace
 
-void edge_attention_centers(const EdgeAttention<float> &task, std::int64_t begin, std::int64_t end,
-                            float *workspace, float *moments) {
-  attend_vectorized(task, begin, end, workspace, moments);
-}
-
-void edge_attention_centers(const EdgeAttention<double> &task, std::int64_t begin, std::int64_t end,
-                            double *workspace, double *moments) {
-  attend_vectorized(task, begin, end, workspace, moments);
-}
+#define SYMGNN_DEFINE(scalar)                                                                     \
+  void edge_attention_centers(const EdgeAttention<scalar> &task, std::int64_t begin,              \
+                              std::int64_t end, scalar *workspace, scalar *moments) {             \
+    fits_vectors(task) ? attend<Vector<scalar>>(task, begin, end, workspace, moments)             \
+                       : attend<scalar>(task, begin, end, workspace, moments);                    \
+  }                                                                                               \
+  void recompute_group(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t end,   \
+                       const AttentionGroup<scalar> &group) {                                     \
+    fits_vectors(task) ? recompute<Vector<scalar>>(task, begin, end, group)                       \
+                       : recompute<scalar>(task, begin, end, group);                              \
+  }                                                                                               \
+  void gradient_of_group(const EdgeAttention<scalar> &task,                                       \
+                         const EdgeAttentionGradient<scalar> &gradient, std::int64_t begin,       \
+                         std::int64_t end, const AttentionGroup<scalar> &group,                   \
+                         scalar *neighbor_gradient, scalar *attention_gradient) {                 \
+    fits_vectors(task)                                                                            \
+        ? back<Vector<scalar>>(task, gradient, begin, end, group, neighbor_gradient,              \
+                               attention_gradient)                                                \
+        : back<scalar>(task, gradient, begin, end, group, neighbor_gradient, attention_gradient); \
+  }
+SYMGNN_DEFINE(float)
+SYMGNN_DEFINE(double)
+#undef SYMGNN_DEFINE
 
 }  // namespace symgnn::kernels::SYMGNN_CAPABILITY

@@ -18,18 +18,41 @@ std::int64_t workspace_size(const EdgeAttention<scalar> &task, std::int64_t most
   return kBlockEdges * task.heads * task.width + group * task.heads;
 }
 
-/// The work for centers begin … end − 1, on one thread. `moments` [2, C], or null, is added to.
-#define SYMGNN_DECLARE(capability)                                                   \
-  namespace capability {                                                             \
-  void edge_attention_centers(const EdgeAttention<float> &task, std::int64_t begin,  \
-                              std::int64_t end, float *workspace, float *moments);   \
-  void edge_attention_centers(const EdgeAttention<double> &task, std::int64_t begin, \
-                              std::int64_t end, double *workspace, double *moments); \
+/// What the backward pass keeps of the edges E' of some centers.
+template <typename scalar>
+struct AttentionGroup {
+  scalar *hidden;           ///< [E', C]
+  scalar *hidden_gradient;  ///< [E', C]: given, and replaced by that before the LeakyReLU
+  scalar *weight;           ///< [H, E']
+  scalar *score_gradient;   ///< [H, E']
+};
+
+// Each on one thread, for centers begin … end − 1.
+//
+// edge_attention_centers: the results of the task; `moments` [2, C], or null, is added to.
+// recompute_group: hidden and weight of a group.
+// gradient_of_group: from hidden_gradient and the gradients given, those of the atoms as centers,
+// of the atoms as neighbors and values [N, 2C], and of the attention [C]; the last two are added
+// to.
+#define SYMGNN_DECLARE_SCALAR(scalar)                                                           \
+  void edge_attention_centers(const EdgeAttention<scalar> &task, std::int64_t begin,            \
+                              std::int64_t end, scalar *workspace, scalar *moments);            \
+  void recompute_group(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t end, \
+                       const AttentionGroup<scalar> &group);                                    \
+  void gradient_of_group(const EdgeAttention<scalar> &task,                                     \
+                         const EdgeAttentionGradient<scalar> &gradient, std::int64_t begin,     \
+                         std::int64_t end, const AttentionGroup<scalar> &group,                 \
+                         scalar *neighbor_gradient, scalar *attention_gradient);
+#define SYMGNN_DECLARE(capability) \
+  namespace capability {           \
+  SYMGNN_DECLARE_SCALAR(float)     \
+  SYMGNN_DECLARE_SCALAR(double)    \
   }
 SYMGNN_DECLARE(baseline)
 SYMGNN_DECLARE(avx2)
 SYMGNN_DECLARE(avx512)
 #undef SYMGNN_DECLARE
+#undef SYMGNN_DECLARE_SCALAR
 
 }  // namespace symgnn::kernels
 

@@ -15,11 +15,10 @@ namespace symgnn::kernels::SYMGNN_CAPABILITY {
 
 template <typename scalar>
 struct VectorOf {
-  /// As many scalars as a register holds, anywhere in memory.
-  typedef scalar type
-      __attribute__((vector_size(SYMGNN_VECTOR_BYTES), aligned(alignof(scalar)), may_alias));
+  typedef scalar type __attribute__((vector_size(SYMGNN_VECTOR_BYTES)));
 };
 
+/// As many scalars as a register holds.
 template <typename scalar>
 using Vector = typename VectorOf<scalar>::type;
 
@@ -27,14 +26,17 @@ using Vector = typename VectorOf<scalar>::type;
 template <typename V, typename scalar>
 constexpr std::int64_t lanes = sizeof(V) / sizeof(scalar);
 
+// From and to anywhere in memory: the compiler makes one unaligned move of these.
 template <typename V, typename scalar>
 inline V load(const scalar *from) {
-  return *reinterpret_cast<const V *>(from);
+  V value;
+  __builtin_memcpy(&value, from, sizeof(V));
+  return value;
 }
 
 template <typename V, typename scalar>
 inline void store(scalar *to, const V &value) {
-  *reinterpret_cast<V *>(to) = value;
+  __builtin_memcpy(to, &value, sizeof(V));
 }
 
 /// Sum of the lanes, pairwise.
