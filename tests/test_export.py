@@ -28,7 +28,7 @@ ELEMENTS = ["Cu", "Zr"]
 CONFIGS = {
     "paper": preset("paper").model,
     "lengths": preset("lengths").model,
-    "layer norm": SymGNNConfig(width=8, heads=[2, 1], normalization="layer"),
+    "odd widths": SymGNNConfig(width=7, heads=[3, 2, 1]),
     "plain": SymGNNConfig(width=6, heads=[3], normalization="none", skip=False, decoder_layers=0),
     "output level": SymGNNConfig(
         width=8,

@@ -494,7 +494,7 @@ def test_wrong_model_file(
         ("{model} Cu device cpu", ["1 element name", "2 atom types"]),
         ("{model} Cu Ni", ["Ni", "Cu, Zr"]),
         ("{model} Cu Zirconium", ["Zirconium", "Cu, Zr"]),
-        ("{model} Cu Zr Zr", ["Unknown keyword Zr", "device, std, positions and threads"]),
+        ("{model} Cu Zr Zr", ["Unknown keyword Zr", "device, std, positions, threads and chunk"]),
         ("{model} Cu Zr colour blue", ["Unknown keyword colour", "device, std, positions"]),
         ("{model} Cu Zr device", ["device needs a value"]),
         ("{model} Cu Zr device gpu", ["gpu", "auto, cpu, cuda or cuda:N"]),

@@ -227,7 +227,9 @@ Model::Model(const std::string &path, torch::Device device)
   try {
     const torch::Tensor species = torch::zeros({1}, torch::kInt64).to(device_);
     const torch::Tensor edge_vector = torch::zeros({0, 3}, metadata_.dtype).to(device_);
-    node_channels_ = start(species, edge_vector).first.size(1);
+    const auto [node, edge] = start(species, edge_vector);
+    node_channels_ = node.size(1);
+    edge_channels_ = edge.size(1);
   } catch (const std::exception &problem) {
     throw ModelError("the network in " + quoted(path) + " does not run (" +
                      first_line(problem.what()) + "); export the model again");
@@ -245,11 +247,6 @@ std::int64_t Model::species_of(const std::string &element) const {
     throw ModelError("the model was not trained on element '" + element + "'; it knows " + known);
   }
   return found - elements.begin();
-}
-
-torch::Tensor Model::forward(const torch::Tensor &species, const torch::Tensor &edge_index,
-                             const torch::Tensor &edge_vector) {
-  return run(module_, "forward", {species, edge_index, edge_vector}).toTensor();
 }
 
 std::pair<torch::Tensor, torch::Tensor> Model::start(const torch::Tensor &species,

@@ -32,16 +32,14 @@ class Model {
   torch::Device device() const { return device_; }
   /// Width of the node features that travel between ranks from layer to layer.
   std::int64_t node_channels() const { return node_channels_; }
+  /// Width of the edge features that stay in memory between layers.
+  std::int64_t edge_channels() const { return edge_channels_; }
   /// Index of a chemical symbol in `elements`. Throws Error for an element the model lacks.
   std::int64_t species_of(const std::string &element) const;
 
-  /// The whole network. species int64 [N], edge_index int64 [2, E] sorted by center,
-  /// edge_vector [E, 3] in Å; gives [N, outputs] in eV.
-  torch::Tensor forward(const torch::Tensor &species, const torch::Tensor &edge_index,
-                        const torch::Tensor &edge_vector);
-
-  /// The same network in steps, so that ranks can exchange node features between layers:
-  /// start, then step(0) … step(layers − 1), then finish.
+  /// The network in steps, so that ranks can exchange node features between layers: start, then
+  /// step(0) … step(layers − 1), then finish. species int64 [N], edge_index int64 [2, E] sorted by
+  /// center, edge_vector [E, 3] in Å; gives [N, outputs] in eV.
   std::pair<torch::Tensor, torch::Tensor> start(const torch::Tensor &species,
                                                 const torch::Tensor &edge_vector);
   std::pair<torch::Tensor, torch::Tensor> step(std::int64_t layer, const torch::Tensor &node,
@@ -54,6 +52,7 @@ class Model {
   torch::Device device_;
   torch::jit::Module module_;
   std::int64_t node_channels_ = 0;
+  std::int64_t edge_channels_ = 0;
 };
 
 /// `auto`, `cpu`, `cuda` or `cuda:N` to a device. `auto` takes GPU number `local_rank` modulo the

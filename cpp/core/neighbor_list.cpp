@@ -45,21 +45,6 @@ std::string rounded(double length) {
 /// Beyond this, in Å, a double no longer resolves a bond well, and cell numbers overflow.
 constexpr double kFarthest = 1e8;
 
-void check_positions(const double *positions, std::size_t n) {
-  const auto problem = [](std::size_t coordinate, const std::string &what) {
-    return StructureError("the position of atom " + std::to_string(coordinate / 3) +
-                          " (counted from 0) is " + what + "; the simulation may have blown up");
-  };
-  for (std::size_t k = 0; k < 3 * n; ++k) {
-    if (!std::isfinite(positions[k])) {
-      throw problem(k, "not a finite number");
-    }
-    if (std::abs(positions[k]) > kFarthest) {
-      throw problem(k, rounded(positions[k]) + " Å away");
-    }
-  }
-}
-
 /// A unit vector perpendicular to the given ones (one or two of them, not parallel).
 Vector perpendicular(const Vector &a, const Vector *b) {
   if (b != nullptr) {
@@ -294,6 +279,21 @@ void write_edges(GroupedEdges &grouped, std::size_t centers, std::int64_t *index
 }
 
 }  // namespace
+
+void check_positions(const double *positions, std::size_t n) {
+  const auto problem = [](std::size_t coordinate, const std::string &what) {
+    return StructureError("the position of atom " + std::to_string(coordinate / 3) +
+                          " (counted from 0) is " + what + "; the simulation may have blown up");
+  };
+  for (std::size_t k = 0; k < 3 * n; ++k) {
+    if (!std::isfinite(positions[k])) {
+      throw problem(k, "not a finite number");
+    }
+    if (std::abs(positions[k]) > kFarthest) {
+      throw problem(k, rounded(positions[k]) + " Å away");
+    }
+  }
+}
 
 Edges find_edges(const double *positions, std::size_t n, std::size_t centers, const Cell &cell,
                  double cutoff, bool self_edges, torch::Dtype dtype, int threads) {

@@ -3,17 +3,11 @@
 
 #include <torch/types.h>
 
-#include <array>
 #include <cstddef>
-#include <cstdint>
+
+#include "structure.h"
 
 namespace symgnn {
-
-/// Cell vectors as rows, Å, and which of them repeat.
-struct Cell {
-  std::array<std::array<double, 3>, 3> vectors{};
-  std::array<bool, 3> periodic{};
-};
 
 /// Edges (i, j): i is the center that receives, j the neighbor that sends; sorted by i.
 struct Edges {
@@ -29,6 +23,9 @@ struct Edges {
 /// Throws Error for positions or cells that are not finite, and for a periodic cell without volume.
 Edges find_edges(const double *positions, std::size_t n, std::size_t centers, const Cell &cell,
                  double cutoff, bool self_edges, torch::Dtype dtype, int threads);
+
+/// Throws Error unless the n × 3 positions are finite numbers at a sensible distance.
+void check_positions(const double *positions, std::size_t n);
 
 }  // namespace symgnn
 

@@ -3,6 +3,8 @@
 // torch first: LAMMPS's headers define macros such as MIN and MAX.
 #include "core/annotator.h"
 #include "core/error.h"
+#include "core/evaluation.h"
+#include "core/neighbor_list.h"
 #include "core/threads.h"
 
 #include <c10/core/InferenceMode.h>
@@ -29,7 +31,6 @@
 #include <exception>
 #include <filesystem>
 #include <stdexcept>
-#include <tuple>
 #include <utility>
 
 using namespace LAMMPS_NS;
@@ -53,7 +54,7 @@ constexpr UnitStyle UNIT_STYLES[] = {
     {"nano", 10.0, 160.2176634},                      // ag nm²/ns²
 };
 
-constexpr const char *KEYWORDS[] = {"device", "std", "positions", "threads"};
+constexpr const char *KEYWORDS[] = {"device", "std", "positions", "threads", "chunk"};
 
 // An atom is novel to a model above this energy_barrier_ood, and a structure above this share of
 // such atoms; python/symgnn/annotator.py has the same.
@@ -100,15 +101,6 @@ std::string find_model(const std::string &name) {
 std::string first_line(const std::string &text) { return text.substr(0, text.find('\n')); }
 
 }  // namespace
-
-/// The graph of one rank and the state of the network on it.
-struct ComputeSymGNN::Network {
-  torch::Tensor species;  ///< int64 [rows]
-  symgnn::Edges edges;
-  torch::Tensor node;  ///< [rows, channels]
-  torch::Tensor edge;
-  bool empty() const { return species.size(0) == 0; }
-};
 
 /* ----------------------------------------------------------------------
    Run work that talks to no other rank. If it throws on any of them, all
@@ -183,14 +175,16 @@ void ComputeSymGNN::parse(int narg, char **arg) {
 
   std::string device = "auto";
   int threads = 0;
+  int chunk = 0;
   bool std_column = false;
   for (int i = first_keyword; i < narg; i += 2) {
     const std::string keyword = arg[i];
     if (!is_keyword(keyword))
-      error->all(FLERR, i,
-                 "Unknown keyword " + keyword +
-                     " of compute symgnn: it knows device, std, positions and threads, and " +
-                     wanted);
+      error->all(
+          FLERR, i,
+          "Unknown keyword " + keyword +
+              " of compute symgnn: it knows device, std, positions, threads and chunk, and " +
+              wanted);
     if (i + 1 == narg) error->all(FLERR, i, "Keyword " + keyword + " needs a value");
     const std::string value = arg[i + 1];
     if (keyword == "device") {
@@ -205,11 +199,14 @@ void ComputeSymGNN::parse(int narg, char **arg) {
     } else if (keyword == "threads") {
       threads = utils::inumeric(FLERR, value, false, lmp);
       if (threads < 1) error->all(FLERR, i + 1, "Keyword threads needs a positive number");
+    } else if (keyword == "chunk") {
+      chunk = utils::inumeric(FLERR, value, false, lmp);
+      if (chunk < 1) error->all(FLERR, i + 1, "Keyword chunk needs a positive number of atoms");
     }
   }
 
   if (!positions_fix_id_.empty()) positions_fix();
-  load(arg[3], device, threads);
+  load(arg[3], device, threads, chunk);
   assign_species(arg + first_element);
 
   const auto &metadata = annotator_->model().metadata();
@@ -233,10 +230,12 @@ void ComputeSymGNN::parse(int narg, char **arg) {
 
 /* ---------------------------------------------------------------------- */
 
-void ComputeSymGNN::load(const std::string &model, const std::string &device, int threads) {
+void ComputeSymGNN::load(const std::string &model, const std::string &device, int threads,
+                         int chunk) {
   const int number = device_number();
   together([&] {
-    annotator_ = std::make_unique<symgnn::Annotator>(find_model(model), device, threads, number);
+    annotator_ =
+        std::make_unique<symgnn::Annotator>(find_model(model), device, threads, chunk, number);
   });
 }
 
@@ -474,29 +473,23 @@ std::vector<double> ComputeSymGNN::with_ghosts() {
 
   const c10::InferenceMode inference;
   const symgnn::ThreadsGuard threads(annotator_->threads());
-  symgnn::Model &model = annotator_->model();
-  const std::int64_t layers = model.metadata().layers;
-  Network network;
+  std::unique_ptr<symgnn::Evaluation> evaluation;  // none on a rank without rows
   together([&] {
-    build(network);
-    if (network.empty()) return;
-    std::tie(network.node, network.edge) = model.start(network.species, network.edges.vector);
+    evaluation = evaluate();
+    if (evaluation) evaluation->start();
   });
+  const std::int64_t layers = annotator_->model().metadata().layers;
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     together([&] {
-      if (network.empty()) return;
-      std::tie(network.node, network.edge) =
-          model.step(layer, network.node, network.edge, network.edges.index);
+      if (evaluation) evaluation->step(layer);
     });
-    if (layer + 1 < layers) exchange_nodes(network);
+    if (layer + 1 < layers) exchange_nodes(evaluation ? evaluation->node() : torch::Tensor());
   }
 
   std::vector<double> barriers;
   together([&] {
-    if (network.empty()) return;
-    const torch::Tensor result = model.finish(network.node.narrow(0, 0, owned_rows_))
-                                     .to(torch::kCPU, torch::kFloat64)
-                                     .contiguous();
+    if (!evaluation) return;
+    const torch::Tensor result = evaluation->finish();
     barriers.assign(result.data_ptr<double>(), result.data_ptr<double>() + result.numel());
     for (std::size_t k = 0; k < barriers.size(); ++k)
       if (!std::isfinite(barriers[k]))
@@ -512,21 +505,17 @@ std::vector<double> ComputeSymGNN::with_ghosts() {
    that no layer works on them.
 ------------------------------------------------------------------------- */
 
-void ComputeSymGNN::build(Network &network) {
-  const torch::Device device = annotator_->model().device();
-  const auto &metadata = annotator_->model().metadata();
-  const auto integers = torch::TensorOptions().dtype(torch::kInt64);
-  if (owned_rows_ == 0) {
-    network.species = torch::empty({0}, integers);
-    return;
-  }
+std::unique_ptr<symgnn::Evaluation> ComputeSymGNN::evaluate() {
+  if (owned_rows_ == 0) return nullptr;
 
+  symgnn::Model &model = annotator_->model();
+  const auto &metadata = model.metadata();
   const auto rows = static_cast<std::int64_t>(atom_of_row_.size());
-  network.edges =
+  const symgnn::Edges graph =
       symgnn::find_edges(positions_.data(), rows, owned_rows_, symgnn::Cell{}, metadata.cutoff,
                          metadata.self_edges, metadata.dtype, annotator_->threads());
-  const std::int64_t edges = network.edges.index.size(1);
-  std::int64_t *neighbor = network.edges.index.data_ptr<std::int64_t>() + edges;
+  const std::int64_t edges = graph.index.size(1);
+  std::int64_t *neighbor = graph.index.data_ptr<std::int64_t>() + edges;
 
   std::vector<std::int64_t> new_row(rows, DROPPED);
   std::fill_n(new_row.begin(), owned_rows_, 0);
@@ -542,26 +531,27 @@ void ComputeSymGNN::build(Network &network) {
   species_.resize(kept);
   for (std::int64_t edge = 0; edge < edges; ++edge) neighbor[edge] = new_row[neighbor[edge]];
 
-  network.species = torch::from_blob(species_.data(), {kept}, integers).to(device, false, true);
-  network.edges.index = network.edges.index.to(device);
-  network.edges.vector = network.edges.vector.to(device);
+  const torch::Tensor species =
+      torch::from_blob(species_.data(), {kept}, torch::kInt64).to(model.device());
+  return std::make_unique<symgnn::Evaluation>(model, species, graph, owned_rows_,
+                                              annotator_->chunk());
 }
 
 /* ----------------------------------------------------------------------
    After a layer, rows of ghosts are what their owners computed
 ------------------------------------------------------------------------- */
 
-void ComputeSymGNN::exchange_nodes(Network &network) {
+void ComputeSymGNN::exchange_nodes(torch::Tensor node) {
   exchanged_width_ = static_cast<int>(annotator_->model().node_channels());
   const std::size_t width = exchanged_width_;
-  const auto rows = static_cast<std::int64_t>(network.empty() ? 0 : atom_of_row_.size());
-  const std::int64_t ghosts = rows - (network.empty() ? 0 : owned_rows_);
+  const std::int64_t ghosts =
+      node.defined() ? static_cast<std::int64_t>(atom_of_row_.size()) - owned_rows_ : 0;
   exchanged_.assign(width * static_cast<std::size_t>(atom->nlocal + atom->nghost), 0.0);
 
   together([&] {
-    if (network.empty()) return;
+    if (!node.defined()) return;
     const torch::Tensor owned =
-        network.node.narrow(0, 0, owned_rows_).to(torch::kCPU, torch::kFloat64).contiguous();
+        node.narrow(0, 0, owned_rows_).to(torch::kCPU, torch::kFloat64).contiguous();
     const double *values = owned.data_ptr<double>();
     for (int row = 0; row < owned_rows_; ++row)
       std::copy_n(values + width * row, width, &exchanged_[width * atom_of_row_[row]]);
@@ -575,8 +565,7 @@ void ComputeSymGNN::exchange_nodes(Network &network) {
     for (std::int64_t ghost = 0; ghost < ghosts; ++ghost)
       std::copy_n(&exchanged_[width * atom_of_row_[owned_rows_ + ghost]], width,
                   values + width * ghost);
-    network.node = torch::cat({network.node.narrow(0, 0, owned_rows_),
-                               received.to(network.node.device(), network.node.scalar_type())});
+    node.narrow(0, owned_rows_, ghosts).copy_(received);
   });
 }
 

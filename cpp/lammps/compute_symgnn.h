@@ -9,9 +9,14 @@
 #include <string>
 #include <vector>
 
+namespace at {
+class Tensor;
+}
+
 namespace symgnn {
 class Annotator;
-}
+class Evaluation;
+}  // namespace symgnn
 
 namespace LAMMPS_NS {
 
@@ -32,10 +37,8 @@ class ComputeSymGNN : public Compute {
   double memory_usage() override;
 
  private:
-  struct Network;
-
   void parse(int narg, char **arg);
-  void load(const std::string &model, const std::string &device, int threads);
+  void load(const std::string &model, const std::string &device, int threads, int chunk);
   void assign_species(char **elements);
   int device_number() const;
 
@@ -49,8 +52,8 @@ class ComputeSymGNN : public Compute {
   std::string name_of_row(int row) const;
   std::vector<double> whole_box();
   std::vector<double> with_ghosts();
-  void build(Network &network);
-  void exchange_nodes(Network &network);
+  std::unique_ptr<symgnn::Evaluation> evaluate();
+  void exchange_nodes(at::Tensor node);
   void assign_output(const std::vector<double> &barriers);
   void warn_if_novel(const std::vector<double> &barriers);
   void warn_once(bool &warned, const std::string &message);

@@ -7,6 +7,7 @@
 
 #include "core/annotator.h"
 #include "core/error.h"
+#include "core/neighbor_list.h"
 #include "kernels/operators.h"
 
 namespace py = pybind11;
@@ -111,10 +112,11 @@ PYBIND11_MODULE(_core, module) {
   symgnn::register_operators();
 
   py::class_<symgnn::Annotator>(module, "Annotator")
-      .def(py::init([](const std::string &path, const std::string &device, int threads) {
-             return std::make_unique<symgnn::Annotator>(path, device, threads);
+      .def(py::init([](const std::string &path, const std::string &device, int threads, int chunk) {
+             return std::make_unique<symgnn::Annotator>(path, device, threads, chunk);
            }),
-           py::arg("path"), py::arg("device") = "auto", py::arg("threads") = 0)
+           py::arg("path"), py::arg("device") = "auto", py::arg("threads") = 0,
+           py::arg("chunk") = 0)
       .def("annotate", &annotate, py::arg("structures"),
            "Barriers of structures (positions [N, 3], species [N], cell [3, 3], pbc [3]), Å: "
            "a list of arrays [N, outputs], eV.")

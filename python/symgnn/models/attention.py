@@ -10,20 +10,81 @@ Source: Kamiński et al., "Rossmann-toolbox" (Brief. Bioinform. 2022), the layer
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 
-from .normalization import Normalization, make_normalization
+from .normalization import batch_affine, make_normalization
+
+
+def edge_attention(
+    projected: Tensor,
+    edge: Tensor,
+    edge_weight: Tensor,
+    attention: Tensor,
+    output_weight: Tensor | None,
+    output_bias: Tensor | None,
+    edge_index: Tensor,
+    negative_slope: float,
+    skip: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What ``torch.ops.symgnn.edge_attention`` is defined as: f, α and the sums over them.
+
+    The operator gives the same numbers without storing anything of edges × C. Written for
+    TorchScript.
+
+    Args:
+        projected: [N, 3C], A h + b, B h and V h side by side; C = heads × width.
+        edge: [E, D].
+        edge_weight: [D, C].
+        attention: [H, W], a.
+        output_weight, output_bias: [C, D] and [D], to new edges; None where nobody reads them.
+        edge_index: [2, E], sorted by center.
+        negative_slope: of the LeakyReLU.
+        skip: add ``edge`` to the new edges.
+
+    Returns:
+        Σ_j α_ij V h_j [N, C]; new edges [E, D], empty without output; sums of f and f² over all
+        edges [2, C].
+    """
+    atoms, channels = projected.size(0), attention.numel()
+    heads, width = attention.size(0), attention.size(1)
+    center, neighbor = edge_index[0], edge_index[1]
+    hidden = torch.mm(edge, edge_weight)
+    hidden = hidden + projected[:, :channels].index_select(0, center)
+    hidden = hidden + projected[:, channels : 2 * channels].index_select(0, neighbor)
+    hidden = nn.functional.leaky_relu(hidden, negative_slope)
+
+    score = (hidden.view(-1, heads, width) * attention).sum(-1)
+    weight = neighbor_softmax(score, center, atoms)
+    value = projected[:, 2 * channels :].index_select(0, neighbor).view(-1, heads, width)
+    message = (weight[:, :, None] * value).flatten(1)
+    gathered = torch.zeros([atoms, channels], dtype=edge.dtype, device=edge.device)
+    gathered = gathered.index_add(0, center, message)
+
+    new_edge = edge[:0]
+    if output_weight is not None and output_bias is not None:
+        new_edge = torch.addmm(output_bias, hidden, output_weight)
+        if skip:
+            new_edge = new_edge + edge
+    return gathered, new_edge, torch.stack([hidden.sum(0), hidden.square().sum(0)])
 
 
 def neighbor_softmax(score: Tensor, center: Tensor, atoms: int) -> Tensor:
     """Softmax of score [E, H] over the edges of each center [E]; gives [E, H]."""
     index = center[:, None].expand_as(score)
-    highest = torch.full((atoms, score.shape[1]), -torch.inf, dtype=score.dtype).to(score.device)
+    highest = torch.full([atoms, score.size(1)], -1e30, dtype=score.dtype, device=score.device)
     highest = highest.scatter_reduce(0, index, score.detach(), "amax")
     weight = torch.exp(score - highest.index_select(0, center))
     total = torch.zeros_like(highest).index_add(0, center, weight)
     return weight / total.index_select(0, center)
+
+
+def has_kernel(tensor: Tensor) -> bool:
+    """Has the C++ core been loaded, and does it have kernels for this tensor's device?"""
+    operators = torch.ops.symgnn
+    return hasattr(operators, "has_kernel") and bool(operators.has_kernel(tensor))
 
 
 class EdgeAttention(nn.Module):
@@ -44,7 +105,7 @@ class EdgeAttention(nn.Module):
         width: int,
         heads: int,
         *,
-        normalization: Normalization = "batch",
+        normalization: Literal["batch", "none"] = "batch",
         skip: bool = True,
         updates_edges: bool = True,
     ) -> None:
@@ -65,22 +126,55 @@ class EdgeAttention(nn.Module):
 
     def forward(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         """Features node [N, D] and edge [E, D], updated along edge_index [2, E]."""
-        center, neighbor = edge_index[0], edge_index[1]
-        hidden = self.edge(edge)
-        hidden = hidden + self.center(node).index_select(0, center)
-        hidden = hidden + self.neighbor(node).index_select(0, neighbor)
-        hidden = nn.functional.leaky_relu(hidden, self.negative_slope)
-
-        score = (hidden.view(-1, self.heads, self.width) * self.attention).sum(-1)
-        weight = neighbor_softmax(score, center, node.shape[0])
-        value = self.value(node).index_select(0, neighbor).view(-1, self.heads, self.width)
-        message = (weight[..., None] * value).flatten(1)
-        gathered = torch.zeros(node.shape[0], message.shape[1], dtype=node.dtype).to(node.device)
-        gathered = gathered.index_add(0, center, message)
-
-        new_node = self.node_projection(self.node_normalization(gathered))
+        projected = nn.functional.linear(node, *self.node_input())
         new_edge = edge
-        if self.updates_edges:
-            new_edge = self.edge_projection(self.edge_normalization(hidden))
-            new_edge = edge + new_edge if self.skip else new_edge
+        if not self.updates_edges:
+            gathered, _, _ = self._attend(projected, edge, edge_index)
+        elif self.training and isinstance(self.edge_normalization, nn.BatchNorm1d):
+            # Statistics of f come first, then what depends on them; f is computed twice.
+            gathered, _, sums = self._attend(projected, edge, edge_index, moments=True)
+            output = self.edge_output(sums, len(edge))
+            _, new_edge, _ = self._attend(projected, edge, edge_index, *output, gather=False)
+        else:
+            output = self.edge_output(None, len(edge))
+            gathered, new_edge, _ = self._attend(projected, edge, edge_index, *output)
+        new_node = self.node_projection(self.node_normalization(gathered))
         return (node + new_node if self.skip else new_node), new_edge
+
+    def node_input(self) -> tuple[Tensor, Tensor]:
+        """Weight [3C, D] and bias [3C] from nodes to what they are as center, neighbor, value."""
+        parts = (self.center.weight, self.neighbor.weight, self.value.weight)
+        biases = (self.edge.bias, torch.zeros_like(self.edge.bias), self.value.bias)
+        return torch.cat(parts), torch.cat(biases)
+
+    def edge_output(self, sums: Tensor | None, edges: int) -> tuple[Tensor, Tensor]:
+        """Weight [C, D] and bias [D] from f to new edges, normalization included.
+
+        Args:
+            sums: [2, C] of f and f² over all edges, in training.
+            edges: their number.
+        """
+        weight, bias = self.edge_projection.weight.T, self.edge_projection.bias
+        if isinstance(self.edge_normalization, nn.BatchNorm1d):
+            scale, shift = batch_affine(self.edge_normalization, sums, edges)
+            weight, bias = scale[:, None] * weight, bias + shift @ weight
+        return weight, bias
+
+    def _attend(
+        self,
+        projected: Tensor,
+        edge: Tensor,
+        edge_index: Tensor,
+        output_weight: Tensor | None = None,
+        output_bias: Tensor | None = None,
+        *,
+        gather: bool = True,
+        moments: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        inputs = (projected, edge, self.edge.weight.T, self.attention, output_weight, output_bias)
+        if has_kernel(edge):
+            results: tuple[Tensor, Tensor, Tensor] = torch.ops.symgnn.edge_attention(
+                *inputs, edge_index, self.negative_slope, self.skip, gather, moments
+            )
+            return results
+        return edge_attention(*inputs, edge_index, self.negative_slope, self.skip)

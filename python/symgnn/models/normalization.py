@@ -20,6 +20,33 @@ def make_normalization(kind: Normalization, channels: int) -> nn.Module:
     return nn.LayerNorm(channels) if kind == "layer" else nn.Identity()
 
 
+def batch_affine(part: nn.BatchNorm1d, sums: Tensor | None, rows: int) -> tuple[Tensor, Tensor]:
+    """Scale and shift [C] that batch normalization comes down to, for rows that are not stored.
+
+    In training, the statistics are those of the rows, and the running ones follow, as in torch.
+
+    Args:
+        part: its weights, its running statistics, its mode.
+        sums: [2, C], sums of the rows and of their squares; None where ``part`` does not train.
+        rows: their number.
+    """
+    mean, variance = part.running_mean, part.running_var
+    assert mean is not None
+    assert variance is not None
+    if sums is not None:
+        running_mean, running_variance = mean, variance
+        mean, square = sums / max(rows, 1)
+        variance = (square - mean.square()).clamp(min=0.0)
+        with torch.no_grad():
+            assert part.num_batches_tracked is not None
+            part.num_batches_tracked += 1
+            momentum = part.momentum or 1.0 / float(part.num_batches_tracked)
+            running_mean.lerp_(mean.detach(), momentum)
+            running_variance.lerp_(variance.detach() * (rows / max(rows - 1, 1)), momentum)
+    scale = part.weight / torch.sqrt(variance + part.eps)
+    return scale, part.bias - mean * scale
+
+
 class Standardization(nn.BatchNorm1d):
     """Inputs [rows, channels] minus their mean, over their standard deviation.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .attention import EdgeAttention
 from .network import BarrierNetwork, NetworkConfig
-from .normalization import Normalization, make_normalization
+from .normalization import make_normalization
 from .symmetrization import Distribution, Symmetrization
 
 
@@ -37,7 +37,7 @@ class SymGNNConfig(NetworkConfig):
     heads: list[int] = Field([8, 4, 2, 1], min_length=1)
     """One entry per layer."""
     skip: bool = True
-    normalization: Normalization = "batch"
+    normalization: Literal["batch", "none"] = "batch"
     dropout: float = Field(0.25, ge=0.0, lt=1.0)
     edge_input: Literal["vector", "length"] = "vector"
     """``length`` gives a network on interatomic distances, invariant by construction."""

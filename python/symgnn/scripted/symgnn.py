@@ -2,16 +2,17 @@
 
 Batch normalization goes into the projections that follow it, the sampled transformations into the
 first edge layer, the element encoder into a table, the label scaling into the last layer. Layers
-walk through the edges in blocks that stay in the processor's cache, so that no tensor of edges ×
-heads × width is ever stored.
+call the fused operator, or walk through the edges in blocks where there is none, so that no tensor
+of edges × heads × width is ever stored.
 """
 
 import torch
 from torch import Tensor, nn
 
 from ..models import SymGNN
-from ..models.attention import EdgeAttention
+from ..models.attention import EdgeAttention, edge_attention
 from ..models.blocks import block_end, edge_block
+from ..models.normalization import batch_affine
 from ..models.symgnn import expand_length
 
 
@@ -19,84 +20,93 @@ class ExportedLayer(nn.Module):
     """One attention layer with its normalizations folded into its projections.
 
     Args:
-        layer: a trained layer, in the dtype of the export.
+        layer: a trained layer in evaluation mode, in the dtype of the export.
     """
 
     node_weight: Tensor
     node_bias: Tensor
     edge_weight: Tensor
-    score_weight: Tensor
+    attention: Tensor
+    output_weight: Tensor
+    output_bias: Tensor
 
     def __init__(self, layer: EdgeAttention) -> None:
         super().__init__()
-        self.heads, self.width, self.skip = layer.heads, layer.width, layer.skip
-        self.updates_edges, self.negative_slope = layer.updates_edges, layer.negative_slope
-        channels = layer.heads * layer.width
-        self.channels = channels
-
-        # Node features enter a layer three times: as center, as neighbor and as value.
-        weights = [layer.center.weight, layer.neighbor.weight, layer.value.weight]
-        self.register_buffer("node_weight", torch.cat([w.detach() for w in weights]).T.clone())
-        bias = torch.zeros(3 * channels, dtype=layer.attention.dtype)
-        bias[:channels] = layer.edge.bias.detach()
-        bias[2 * channels :] = layer.value.bias.detach()
-        self.register_buffer("node_bias", bias)
-        self.register_buffer("edge_weight", layer.edge.weight.detach().T.clone())
-        # Block-diagonal, so that one matrix product gives the scores of all heads.
-        score = torch.zeros(channels, layer.heads, dtype=layer.attention.dtype)
-        for head in range(layer.heads):
-            rows = slice(head * layer.width, (head + 1) * layer.width)
-            score[rows, head] = layer.attention.detach()[head]
-        self.register_buffer("score_weight", score)
-
+        self.skip, self.updates_edges = layer.skip, layer.updates_edges
+        self.negative_slope = layer.negative_slope
+        with torch.no_grad():
+            weight, self.node_bias = map(nn.Buffer, layer.node_input())
+            self.node_weight = nn.Buffer(weight.T.contiguous())
+            self.edge_weight = nn.Buffer(layer.edge.weight.T.contiguous())
+            self.attention = nn.Buffer(layer.attention.clone())
+            output = layer.edge_output(None, 0) if layer.updates_edges else (weight[:0], weight[:0])
+            self.output_weight, self.output_bias = (nn.Buffer(x.contiguous()) for x in output)
         self.node_output = _fold(layer.node_normalization, layer.node_projection)
-        self.edge_output: nn.Module = nn.Identity()
-        if layer.updates_edges:
-            self.edge_output = _fold(layer.edge_normalization, layer.edge_projection)
 
     def forward(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         """Features node [N, D] and edge [E, D], updated; edge_index [2, E] sorted by center."""
-        atoms, edges = node.size(0), edge.size(0)
-        center, neighbor = edge_index[0], edge_index[1]
         projected = torch.addmm(self.node_bias, node, self.node_weight)
-        center_part = projected[:, : self.channels]
-        neighbor_part = projected[:, self.channels : 2 * self.channels].contiguous()
-        value = projected[:, 2 * self.channels :].contiguous()
+        output_weight: Tensor | None = self.output_weight
+        output_bias: Tensor | None = self.output_bias
+        if not self.updates_edges:
+            output_weight, output_bias = None, None
+        if torch.ops.symgnn.has_kernel(edge):
+            gathered, new_edge, _ = torch.ops.symgnn.edge_attention(
+                projected,
+                edge,
+                self.edge_weight,
+                self.attention,
+                output_weight,
+                output_bias,
+                edge_index,
+                self.negative_slope,
+                self.skip,
+                True,
+                False,
+            )
+        else:
+            gathered, new_edge = self._in_blocks(
+                projected, edge, output_weight, output_bias, edge_index
+            )
+        new_node = self.node_output(gathered)
+        if self.skip:
+            new_node = node + new_node
+        return new_node, new_edge if self.updates_edges else edge
 
-        gathered = torch.zeros([atoms, self.channels], dtype=node.dtype, device=node.device)
-        new_edge = torch.empty_like(edge) if self.updates_edges else edge
-        block = edge_block(node)
+    def _in_blocks(
+        self,
+        projected: Tensor,
+        edge: Tensor,
+        output_weight: Tensor | None,
+        output_bias: Tensor | None,
+        edge_index: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """The same in plain torch, a block of edges at a time."""
+        atoms, edges = projected.size(0), edge.size(0)
+        gathered = torch.zeros(
+            [atoms, self.attention.numel()], dtype=edge.dtype, device=edge.device
+        )
+        new_edge = torch.empty_like(edge)
+        block = edge_block(edge)
         begin = 0
         while begin < edges:
-            end = block_end(center, begin, block)
-            first, last = int(center[begin].item()), int(center[end - 1].item()) + 1
-            block_center, block_neighbor = center[begin:end] - first, neighbor[begin:end]
-
-            hidden = torch.mm(edge[begin:end], self.edge_weight)
-            hidden += center_part[first:last].index_select(0, block_center)
-            hidden += neighbor_part.index_select(0, block_neighbor)
-            hidden = nn.functional.leaky_relu_(hidden, self.negative_slope)
-
-            score = torch.mm(hidden, self.score_weight)
-            index = block_center[:, None].expand_as(score)
-            highest = torch.full([last - first, self.heads], -1e30, dtype=node.dtype).to(
-                node.device
+            end = block_end(edge_index[0], begin, block)
+            of_block, new_of_block, _ = edge_attention(
+                projected,
+                edge[begin:end],
+                self.edge_weight,
+                self.attention,
+                output_weight,
+                output_bias,
+                edge_index[:, begin:end],
+                self.negative_slope,
+                self.skip,
             )
-            highest = highest.scatter_reduce(0, index, score, "amax")
-            weight = torch.exp(score - highest.index_select(0, block_center))
-            total = torch.zeros_like(highest).index_add_(0, block_center, weight)
-            weight /= total.index_select(0, block_center)
-
-            message = value.index_select(0, block_neighbor).view(-1, self.heads, self.width)
-            message *= weight[:, :, None]
-            gathered[first:last].index_add_(0, block_center, message.view(-1, self.channels))
+            gathered += of_block
             if self.updates_edges:
-                update = self.edge_output(hidden)
-                new_edge[begin:end] = edge[begin:end] + update if self.skip else update
+                new_edge[begin:end] = new_of_block
             begin = end
-
-        new_node = self.node_output(gathered)
-        return (node + new_node if self.skip else new_node), new_edge
+        return gathered, new_edge
 
 
 class ExportedSymGNN(nn.Module):
@@ -224,12 +234,10 @@ def _attention(model: SymGNN) -> list[EdgeAttention]:
 
 
 def _fold(normalization: nn.Module, projection: nn.Module) -> nn.Module:
-    """Normalization followed by a linear map, as one linear map where that is possible."""
+    """Normalization followed by a linear map, as one linear map."""
     folded = _copy_linear(projection)
-    if isinstance(normalization, nn.LayerNorm):
-        return nn.Sequential(normalization, folded)
     if isinstance(normalization, nn.BatchNorm1d):
-        scale, shift = _affine(normalization)
+        scale, shift = batch_affine(normalization, None, 0)
         with torch.no_grad():
             folded.bias.add_(folded.weight @ shift)
             folded.weight.mul_(scale)
@@ -237,26 +245,15 @@ def _fold(normalization: nn.Module, projection: nn.Module) -> nn.Module:
 
 
 def _fold_block(block: nn.Module) -> list[nn.Module]:
-    """Linear map, normalization and activation, the normalization folded where possible."""
+    """Linear map, normalization and activation, the normalization folded."""
     linear, normalization, activation = block.children()
     folded = _copy_linear(linear)
-    if isinstance(normalization, nn.LayerNorm):
-        return [folded, normalization, activation]
     if isinstance(normalization, nn.BatchNorm1d):
-        scale, shift = _affine(normalization)
+        scale, shift = batch_affine(normalization, None, 0)
         with torch.no_grad():
             folded.weight.mul_(scale[:, None])
             folded.bias.mul_(scale).add_(shift)
     return [folded, activation]
-
-
-def _affine(normalization: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Scale and shift that batch normalization applies in evaluation mode."""
-    mean, variance = normalization.running_mean, normalization.running_var
-    assert mean is not None
-    assert variance is not None
-    scale = normalization.weight.detach() / torch.sqrt(variance + normalization.eps)
-    return scale, normalization.bias.detach() - mean * scale
 
 
 def _copy_linear(linear: nn.Module) -> nn.Linear:

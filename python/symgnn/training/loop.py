@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from .._native import load_core
 from ..errors import ConfigError, DatasetError, StructureError
 from ..files import make_folder, remove_unfinished, written_whole
 from ..lammps_files import check_elements
@@ -105,6 +106,7 @@ def train(
         DatasetError: a file without usable labels.
         SymGNNError: the output folder cannot be written.
     """
+    load_core()  # fused operators, which train several times as fast
     return Run(config, base=base, resume=resume).train(report)
 
 

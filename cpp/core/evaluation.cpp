@@ -1,0 +1,201 @@
+#include "evaluation.h"
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <utility>
+
+namespace symgnn {
+
+namespace {
+
+/// Large enough that few neighbors lie outside, small enough that temporary tensors stay small.
+constexpr std::int64_t kCentersOfChunk = 8192;
+/// On a GPU chunks follow one another and have to fill it.
+constexpr std::int64_t kCentersOfGpuChunk = std::int64_t{1} << 20;
+/// With fewer edges than this a thread is not worth waking.
+constexpr std::int64_t kFewestEdges = 8192;
+
+/// Bytes that can be allocated without swapping, as far as the system tells.
+double available_memory() {
+  std::ifstream file("/proc/meminfo");
+  std::string name;
+  double kilobytes = 0.0;
+  while (file >> name >> kilobytes) {
+    if (name == "MemAvailable:") {
+      return 1024.0 * kilobytes;
+    }
+    file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
+  }
+  return HUGE_VAL;
+}
+
+std::int64_t number_of_chunks(std::int64_t centers, std::int64_t edges, std::int64_t chunk,
+                              bool is_cpu) {
+  const auto divided = [](std::int64_t a, std::int64_t b) { return (a + b - 1) / b; };
+  if (chunk > 0) {
+    return divided(centers, chunk);
+  }
+  if (!is_cpu) {
+    return divided(centers, kCentersOfGpuChunk);
+  }
+  // The same number for every thread.
+  const std::int64_t threads = at::get_num_threads();
+  const std::int64_t wanted = divided(divided(centers, kCentersOfChunk), threads) * threads;
+  return std::min(wanted, std::max(edges / kFewestEdges, std::int64_t{1}));
+}
+
+}  // namespace
+
+Evaluation::Evaluation(Model &model, torch::Tensor species, const Edges &edges, std::int64_t owned,
+                       std::int64_t chunk)
+    : model_(model), species_(std::move(species)), owned_(owned) {
+  const double bytes = static_cast<double>(edges.index.size(1)) *
+                       static_cast<double>(model.edge_channels()) *
+                       static_cast<double>(edges.vector.element_size());
+  keeps_edges_ = !model.device().is_cpu() || bytes < 0.5 * available_memory();
+  split(edges, chunk);
+}
+
+/// Runs of centers with about the same number of edges.
+void Evaluation::split(const Edges &edges, std::int64_t chunk) {
+  const std::int64_t total = edges.index.size(1);
+  const std::int64_t *center = edges.index.data_ptr<std::int64_t>();
+  const std::int64_t *neighbor = center + total;
+  const std::int64_t count =
+      std::max(number_of_chunks(owned_, total, chunk, model_.device().is_cpu()), std::int64_t{1});
+  std::vector<std::int64_t> limits{0};
+  for (std::int64_t number = 1; number < count; ++number) {
+    // With a given size by centers, else by edges.
+    const std::int64_t limit = chunk > 0 ? number * chunk : center[total * number / count];
+    if (limit > limits.back()) {
+      limits.push_back(limit);
+    }
+  }
+  limits.push_back(owned_);
+
+  const torch::Device device = model_.device();
+  chunks_.resize(limits.size() - 1);
+  for (std::size_t number = 0; number < chunks_.size(); ++number) {
+    chunks_[number].first = limits[number];
+    chunks_[number].last = limits[number + 1];
+  }
+  at::parallel_for(
+      0, static_cast<std::int64_t>(chunks_.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+        const c10::InferenceMode inference;
+        constexpr std::int32_t kAbsent = -1;
+        std::vector<std::int32_t> row_of(chunks_.size() > 1 ? species_.size(0) : 0, kAbsent);
+        for (std::int64_t number = begin; number < end; ++number) {
+          Chunk &part = chunks_[number];
+          const std::int64_t from = std::lower_bound(center, center + total, part.first) - center;
+          const std::int64_t to =
+              std::lower_bound(center + from, center + total, part.last) - center;
+          part.vector = edges.vector.narrow(0, from, to - from).to(device);
+          part.index = edges.index.narrow(1, from, to - from).contiguous();
+          if (chunks_.size() > 1) {
+            std::vector<std::int64_t> rows;
+            for (std::int64_t row = part.first; row < part.last; ++row) {
+              row_of[row] = static_cast<std::int32_t>(rows.size());
+              rows.push_back(row);
+            }
+            std::int64_t *own_center = part.index.data_ptr<std::int64_t>();
+            std::int64_t *own_neighbor = own_center + (to - from);
+            for (std::int64_t edge = from; edge < to; ++edge) {
+              const std::int64_t row = neighbor[edge];
+              if (row_of[row] == kAbsent) {
+                row_of[row] = static_cast<std::int32_t>(rows.size());
+                rows.push_back(row);
+              }
+              own_center[edge - from] -= part.first;
+              own_neighbor[edge - from] = row_of[row];
+            }
+            for (const std::int64_t row : rows) {
+              row_of[row] = kAbsent;
+            }
+            part.rows = torch::tensor(rows, torch::kInt64).to(device);
+          }
+          part.index = part.index.to(device);
+        }
+      });
+}
+
+template <typename Work>
+void Evaluation::for_each_chunk(const Work &work) {
+  const auto count = static_cast<std::int64_t>(chunks_.size());
+  const auto run = [&](std::int64_t begin, std::int64_t end) {
+    const c10::InferenceMode inference;
+    for (std::int64_t number = begin; number < end; ++number) {
+      work(chunks_[number]);
+    }
+  };
+  if (model_.device().is_cpu() && count > 1) {
+    at::parallel_for(0, count, 1, run);
+  } else {
+    run(0, count);
+  }
+}
+
+torch::Tensor Evaluation::rows_of(const Chunk &chunk, const torch::Tensor &all) const {
+  return chunk.rows.defined() ? all.index_select(0, chunk.rows) : all;
+}
+
+torch::Tensor Evaluation::empty_rows(std::int64_t columns) const {
+  return torch::empty({species_.size(0), columns},
+                      torch::dtype(model_.metadata().dtype).device(model_.device()));
+}
+
+/// First features of an atom depend on its element alone, those of an edge on its vector alone.
+void Evaluation::start() {
+  const torch::Tensor no_vector = empty_rows(3).narrow(0, 0, 0);
+  node_ = model_.start(species_, no_vector).first;
+  if (!keeps_edges_) {
+    return;
+  }
+  for_each_chunk([&](Chunk &chunk) { chunk.edge = first_edge(chunk); });
+}
+
+torch::Tensor Evaluation::first_edge(const Chunk &chunk) {
+  return model_.start(species_.narrow(0, 0, 0), chunk.vector).second;
+}
+
+torch::Tensor Evaluation::edge_again(const Chunk &chunk, std::int64_t layer) {
+  torch::Tensor edge = first_edge(chunk);
+  for (std::int64_t before = 0; before < layer; ++before) {
+    edge = model_.step(before, rows_of(chunk, history_[before]), edge, chunk.index).second;
+  }
+  return edge;
+}
+
+void Evaluation::step(std::int64_t layer) {
+  if (!keeps_edges_) {
+    history_.push_back(node_);
+  }
+  const torch::Tensor result = empty_rows(node_.size(1));
+  for_each_chunk([&](Chunk &chunk) {
+    const torch::Tensor edge = keeps_edges_ ? std::move(chunk.edge) : edge_again(chunk, layer);
+    auto [node, new_edge] = model_.step(layer, rows_of(chunk, node_), edge, chunk.index);
+    const std::int64_t own = chunk.last - chunk.first;
+    result.narrow(0, chunk.first, own).copy_(node.narrow(0, 0, own));
+    if (keeps_edges_) {
+      chunk.edge = std::move(new_edge);
+    }
+  });
+  node_ = result;
+}
+
+torch::Tensor Evaluation::finish() {
+  const auto outputs = static_cast<std::int64_t>(model_.metadata().outputs.size());
+  const torch::Tensor result = torch::empty({owned_, outputs}, torch::kFloat64);
+  for_each_chunk([&](Chunk &chunk) {
+    const std::int64_t own = chunk.last - chunk.first;
+    result.narrow(0, chunk.first, own).copy_(model_.finish(node_.narrow(0, chunk.first, own)));
+  });
+  return result;
+}
+
+}  // namespace symgnn

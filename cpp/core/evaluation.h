@@ -1,0 +1,64 @@
+#ifndef SYMGNN_CORE_EVALUATION_H
+#define SYMGNN_CORE_EVALUATION_H
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+#include "model.h"
+#include "neighbor_list.h"
+
+namespace symgnn {
+
+/// A network on a graph, layer by layer and chunk by chunk.
+///
+/// A chunk is a run of centers with their edges. It reads the rows of its neighbors and writes its
+/// own, as a rank of a parallel run does; on a CPU each thread works on chunks of its own. Edge
+/// features stay in memory between the layers if half of what is available holds them, and are
+/// otherwise computed anew from the rows of the layers before.
+class Evaluation {
+ public:
+  /// species: int64 [N] on the model's device. edges: on the CPU; their centers are rows below
+  /// `owned`. chunk: centers at a time; 0: chosen by the machine.
+  Evaluation(Model &model, torch::Tensor species, const Edges &edges, std::int64_t owned,
+             std::int64_t chunk);
+
+  /// start, then step(0) … step(layers − 1), then finish.
+  void start();
+  void step(std::int64_t layer);
+  /// [owned, outputs], eV, float64 on the CPU.
+  torch::Tensor finish();
+
+  /// Features [N, channels] after the last call. Rows from `owned` on are not filled by `step`:
+  /// whoever has such rows fetches them from their owners between the layers.
+  torch::Tensor node() const { return node_; }
+
+ private:
+  struct Chunk {
+    std::int64_t first, last;  ///< rows of its centers
+    torch::Tensor rows;        ///< all that it reads, its centers first; undefined: all there are
+    torch::Tensor index, vector;  ///< edges, in numbers of its own rows
+    torch::Tensor edge;           ///< features, where they are kept
+  };
+
+  void split(const Edges &edges, std::int64_t chunk);
+  torch::Tensor rows_of(const Chunk &chunk, const torch::Tensor &all) const;
+  torch::Tensor first_edge(const Chunk &chunk);
+  torch::Tensor edge_again(const Chunk &chunk, std::int64_t layer);
+  template <typename Work>
+  void for_each_chunk(const Work &work);
+  torch::Tensor empty_rows(std::int64_t columns) const;
+
+  Model &model_;
+  torch::Tensor species_;
+  std::int64_t owned_;
+  std::vector<Chunk> chunks_;
+  bool keeps_edges_;
+  torch::Tensor node_;
+  std::vector<torch::Tensor> history_;  ///< node before each layer, where edges are not kept
+};
+
+}  // namespace symgnn
+
+#endif
