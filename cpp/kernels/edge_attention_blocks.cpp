@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "vectors.h"
+#include "tiles.h"
 
 namespace symgnn::kernels::SYMGNN_CAPABILITY {
 
@@ -103,42 +103,6 @@ struct OutputTile {
   }
 };
 
-/// Tiles of `tile_rows` rows that cover `rows` of them, at column c. The last one overlaps the one
-/// before it: both compute the same numbers.
-template <typename V, int tile_rows, int columns, typename Tile>
-inline void cover_rows(const Tile &tile, std::int64_t rows, std::int64_t c) {
-  if (rows < tile_rows) {
-    for (std::int64_t row = 0; row < rows; ++row) {
-      tile.template compute<V, 1, columns>(row, c);
-    }
-    return;
-  }
-  for (std::int64_t row = 0; row < rows; row += tile_rows) {
-    tile.template compute<V, tile_rows, columns>(row + tile_rows <= rows ? row : rows - tile_rows,
-                                                 c);
-  }
-}
-
-/// Tiles that cover rows × columns, a multiple of the lanes of V. Their sizes fill the registers.
-template <typename V, typename scalar, typename Tile>
-inline void cover(const Tile &tile, std::int64_t rows, std::int64_t columns) {
-  constexpr std::int64_t step = lanes<V, scalar>;
-  constexpr bool many_registers = SYMGNN_VECTOR_BYTES == 64;
-  std::int64_t c = 0;
-  if constexpr (many_registers) {
-    for (; c + 4 * step <= columns; c += 4 * step) {
-      cover_rows<V, 6, 4>(tile, rows, c);
-    }
-  }
-  constexpr int tile_rows = many_registers ? 12 : 6;
-  for (; c + 2 * step <= columns; c += 2 * step) {
-    cover_rows<V, tile_rows, 2>(tile, rows, c);
-  }
-  for (; c < columns; c += step) {
-    cover_rows<V, tile_rows, 1>(tile, rows, c);
-  }
-}
-
 /// Scores [H, stride] of a block's edges, from column `column` on.
 template <typename V, typename scalar>
 inline void score_block(const Block<scalar> &block, scalar *score, std::int64_t stride,
@@ -173,8 +137,47 @@ inline void add_moments(const Block<scalar> &block, scalar *moments) {
   }
 }
 
-inline float exp_of(float x) { return expf(x); }
-inline double exp_of(double x) { return exp(x); }
+/// e^x for x ≤ 0 in every lane, to 2 units in the last place; 0 below −87.
+inline Vector<float> exp_of(Vector<float> x) {
+  typedef std::int32_t Integers __attribute__((vector_size(SYMGNN_VECTOR_BYTES)));
+  const Vector<float> bounded = x < -87.0F ? Vector<float>{} - 87.0F : x;
+  // x = n ln 2 + r, |r| ≤ ln 2 / 2. Adding and subtracting 1.5 · 2²³ rounds to an integer.
+  const Vector<float> shifted = bounded * 1.44269504F + 12582912.0F;
+  const Vector<float> n = shifted - 12582912.0F;
+  const Vector<float> r = (bounded - n * 0.693359375F) + n * 2.12194440e-4F;
+  Vector<float> series = r * (1.0F / 5040.0F) + 1.0F / 720.0F;
+  series = series * r + 1.0F / 120.0F;
+  series = series * r + 1.0F / 24.0F;
+  series = series * r + 1.0F / 6.0F;
+  series = series * r + 0.5F;
+  series = series * r + 1.0F;
+  series = series * r + 1.0F;
+  const Integers power = (__builtin_convertvector(n, Integers) + 127) << 23;
+  Vector<float> scale;
+  __builtin_memcpy(&scale, &power, sizeof(scale));
+  return x < -87.0F ? Vector<float>{} : series * scale;
+}
+
+/// Exponentials of `count` numbers minus `highest`, none of which is greater, in place.
+inline void exponentials(float *number, std::int64_t count, float highest) {
+  constexpr std::int64_t step = lanes<Vector<float>, float>;
+  std::int64_t k = 0;
+  for (; k + step <= count; k += step) {
+    store(number + k, exp_of(load<Vector<float>>(number + k) - highest));
+  }
+  if (k < count) {
+    float rest[step] = {};
+    __builtin_memcpy(rest, number + k, sizeof(float) * (count - k));
+    store(rest, exp_of(load<Vector<float>>(rest) - highest));
+    __builtin_memcpy(number + k, rest, sizeof(float) * (count - k));
+  }
+}
+
+inline void exponentials(double *number, std::int64_t count, double highest) {
+  for (std::int64_t k = 0; k < count; ++k) {
+    number[k] = exp(number[k] - highest);
+  }
+}
 
 /// Softmax of `count` scores in place.
 template <typename scalar>
@@ -183,31 +186,57 @@ inline void softmax(scalar *score, std::int64_t count) {
   for (std::int64_t k = 1; k < count; ++k) {
     highest = score[k] > highest ? score[k] : highest;
   }
+  exponentials(score, count, highest);
   scalar total = 0;
   for (std::int64_t k = 0; k < count; ++k) {
-    score[k] = exp_of(score[k] - highest);
     total += score[k];
   }
+  const scalar factor = scalar{1} / total;
   for (std::int64_t k = 0; k < count; ++k) {
-    score[k] /= total;
+    score[k] *= factor;
   }
 }
 
-/// Weighted sum of what the neighbors of a center send; weights [H, stride].
+/// Channels c, c + 1, … of the weighted sum of what the neighbors of a center send.
+template <typename V, int columns, typename scalar>
+inline void gather_columns(const EdgeAttention<scalar> &task, std::int64_t center,
+                           const scalar *weight, std::int64_t stride, std::int64_t c) {
+  const std::int64_t channels = task.heads * task.width;
+  const std::int64_t *neighbor = task.neighbor + task.first[center];
+  const std::int64_t count = task.first[center + 1] - task.first[center];
+  constexpr std::int64_t step = lanes<V, scalar>;
+  const scalar *of_head[columns];
+  V sum[columns];
+  for (int k = 0; k < columns; ++k) {
+    of_head[k] = weight + (c + step * k) / task.width * stride;
+    sum[k] = V{};
+  }
+  for (std::int64_t edge = 0; edge < count; ++edge) {
+    const scalar *sent = task.projected + 3 * channels * neighbor[edge] + 2 * channels + c;
+    for (int k = 0; k < columns; ++k) {
+      sum[k] += of_head[k][edge] * load<V>(sent + step * k);
+    }
+  }
+  for (int k = 0; k < columns; ++k) {
+    store(task.gathered + center * channels + c + step * k, sum[k]);
+  }
+}
+
+/// All channels; weights [H, stride].
 template <typename V, typename scalar>
 inline void gather(const EdgeAttention<scalar> &task, std::int64_t center, const scalar *weight,
                    std::int64_t stride) {
   const std::int64_t channels = task.heads * task.width;
-  const std::int64_t begin = task.first[center];
-  const std::int64_t count = task.first[center + 1] - begin;
-  for (std::int64_t c = 0; c < channels; c += lanes<V, scalar>) {
-    const scalar *of_head = weight + c / task.width * stride;
-    V sum{};
-    for (std::int64_t k = 0; k < count; ++k) {
-      const scalar *sent = task.projected + 3 * channels * task.neighbor[begin + k];
-      sum += of_head[k] * load<V>(sent + 2 * channels + c);
-    }
-    store(task.gathered + center * channels + c, sum);
+  constexpr std::int64_t step = lanes<V, scalar>;
+  std::int64_t c = 0;
+  for (; c + 8 * step <= channels; c += 8 * step) {
+    gather_columns<V, 8>(task, center, weight, stride, c);
+  }
+  for (; c + 2 * step <= channels; c += 2 * step) {
+    gather_columns<V, 2>(task, center, weight, stride, c);
+  }
+  for (; c < channels; c += step) {
+    gather_columns<V, 1>(task, center, weight, stride, c);
   }
 }
 

@@ -8,7 +8,7 @@ namespace symgnn::kernels {
 /// Edges whose scores are kept at once; a center with more of them is taken alone.
 constexpr std::int64_t kGroupEdges = 256;
 /// Edges whose hidden channels are kept at once.
-constexpr std::int64_t kBlockEdges = 48;
+constexpr std::int64_t kBlockEdges = 24;
 
 /// Scalars of workspace that `edge_attention_centers` needs, where no center has more than
 /// `most_edges` edges.

@@ -30,6 +30,7 @@ void register_operators() {
                                                  __FILE__, __LINE__);
     made->def("has_kernel(Tensor tensor) -> bool", &has_kernel);
     register_edge_attention(*made);
+    register_edge_embedding(*made);
     return made;
   }();
 }

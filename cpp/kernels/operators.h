@@ -12,6 +12,7 @@ namespace symgnn {
 void register_operators();
 
 void register_edge_attention(torch::Library &library);
+void register_edge_embedding(torch::Library &library);
 
 }  // namespace symgnn
 

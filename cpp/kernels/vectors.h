@@ -39,21 +39,22 @@ inline void store(scalar *to, const V &value) {
   __builtin_memcpy(to, &value, sizeof(V));
 }
 
-/// Sum of the lanes, pairwise.
+/// Sum of the lanes, pairwise: halves of a vector are added until one lane is left.
 template <typename scalar, typename V>
 inline scalar sum_lanes(const V &vector) {
-  constexpr int count = static_cast<int>(lanes<V, scalar>);
-  if constexpr (count == 1) {
+  if constexpr (sizeof(V) == sizeof(scalar)) {
     return vector;
   } else {
-    scalar part[count];
-    store(part, vector);
-    for (int half = count / 2; half > 0; half /= 2) {
-      for (int k = 0; k < half; ++k) {
-        part[k] += part[k + half];
-      }
+    typedef scalar Half __attribute__((vector_size(sizeof(V) / 2)));
+    Half low;
+    Half high;
+    __builtin_memcpy(&low, &vector, sizeof(Half));
+    __builtin_memcpy(&high, reinterpret_cast<const char *>(&vector) + sizeof(Half), sizeof(Half));
+    if constexpr (sizeof(Half) == sizeof(scalar)) {
+      return low[0] + high[0];
+    } else {
+      return sum_lanes<scalar, Half>(low + high);
     }
-    return part[0];
   }
 }
 

@@ -120,8 +120,10 @@ class ExportedSymGNN(nn.Module):
     """
 
     node_table: Tensor
-    encoder_weight: Tensor
-    encoder_bias: Tensor
+    first_weight: Tensor
+    first_bias: Tensor
+    second_weight: Tensor
+    second_bias: Tensor
 
     def __init__(self, model: SymGNN) -> None:
         super().__init__()
@@ -140,15 +142,17 @@ class ExportedSymGNN(nn.Module):
             species = torch.arange(embedding.num_embeddings)
             self.register_buffer("node_table", model.node_encoder(species).clone())
 
-        (linear, *activation) = _fold_block(model.edge_encoder[:3])
-        assert isinstance(linear, nn.Linear)
+        first, second = (_fold_block(model.edge_encoder[k : k + 3])[0] for k in (0, 3))
+        assert isinstance(first, nn.Linear)
+        assert isinstance(second, nn.Linear)
         # A transformed vector enters the first layer as W (M r): fold M into W.
-        weight = linear.weight.detach()
+        weight = first.weight.detach()
         if not self.lengths:
             weight = torch.cat([weight @ matrix for matrix in matrices])
-        self.register_buffer("encoder_weight", weight.T.clone())
-        self.register_buffer("encoder_bias", linear.bias.detach().repeat(self.transformations))
-        self.encoder_rest = nn.Sequential(*activation, *_fold_block(model.edge_encoder[3:]))
+        self.register_buffer("first_weight", weight.T.contiguous())
+        self.register_buffer("first_bias", first.bias.detach().repeat(self.transformations))
+        self.register_buffer("second_weight", second.weight.detach().T.contiguous())
+        self.register_buffer("second_bias", second.bias.detach().clone())
 
         self.layers = nn.ModuleList(ExportedLayer(layer) for layer in _attention(model))
         decoder = [
@@ -173,6 +177,28 @@ class ExportedSymGNN(nn.Module):
     def start(self, species: Tensor, edge_vector: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings: node [N, C] and edge [E, C]."""
         node = self.node_table.index_select(0, species).repeat(1, self.copies)
+        if torch.ops.symgnn.has_kernel(edge_vector):
+            edge = torch.ops.symgnn.edge_embedding(
+                self._geometry(edge_vector),
+                self.first_weight,
+                self.first_bias,
+                self.second_weight,
+                self.second_bias,
+                self.copies == 1,
+            )
+        else:
+            edge = self._embed_in_blocks(edge_vector)
+        return node, edge
+
+    def _geometry(self, edge_vector: Tensor) -> Tensor:
+        """What the network reads of vectors [E, 3]: themselves, or their lengths expanded."""
+        if not self.lengths:
+            return edge_vector
+        length = torch.sqrt(edge_vector.square().sum(1, keepdim=True))
+        return expand_length(length, self.cutoff, self.radial_basis)
+
+    def _embed_in_blocks(self, edge_vector: Tensor) -> Tensor:
+        """Edge features [E, C] in plain torch, a block of edges at a time."""
         edges = edge_vector.size(0)
         edge = torch.empty(
             [edges, self.copies * self.width], dtype=edge_vector.dtype, device=edge_vector.device
@@ -181,18 +207,16 @@ class ExportedSymGNN(nn.Module):
         begin = 0
         while begin < edges:
             end = min(begin + block, edges)
-            geometry = edge_vector[begin:end]
-            if self.lengths:
-                geometry = torch.sqrt(geometry.square().sum(1, keepdim=True))
-                geometry = expand_length(geometry, self.cutoff, self.radial_basis)
-            hidden = torch.addmm(self.encoder_bias, geometry, self.encoder_weight)
-            hidden = self.encoder_rest(hidden.view(-1, self.width))
+            geometry = self._geometry(edge_vector[begin:end])
+            hidden = torch.relu(torch.addmm(self.first_bias, geometry, self.first_weight))
+            hidden = hidden.view(-1, self.width)
+            hidden = torch.relu(torch.addmm(self.second_bias, hidden, self.second_weight))
             hidden = hidden.view(end - begin, self.transformations, self.width)
             if self.copies == 1:
                 hidden = hidden.mean(1)
             edge[begin:end] = hidden.view(end - begin, self.copies * self.width)
             begin = end
-        return node, edge
+        return edge
 
     @torch.jit.export
     def step(
