@@ -39,7 +39,8 @@ def edge_attention(
         edge: [E, D].
         edge_weight: [D, C].
         attention: [H, W], a.
-        output_weight, output_bias: [C, D] and [D], to new edges; None where nobody reads them.
+        output_weight: [C, D], to new edges; None where nobody reads them.
+        output_bias: [D], likewise.
         edge_index: [2, E], sorted by center.
         negative_slope: of the LeakyReLU.
         skip: add ``edge`` to the new edges.
