@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -303,6 +304,35 @@ def test_two_structures_give_a_model_without_uncertainty(
     assert "held out" not in capsys.readouterr().out
     assert run(["export", "run/best.ckpt", "-o", "model.pt"]) == 0
     assert Annotator("model.pt").outputs == ["energy_barrier", "energy_barrier_ood"]
+
+
+@pytest.mark.parametrize("config", ["config.yaml", "regression.yaml"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("train=[a.xyz, ./a.xyz]", "data.train: ./a.xyz is the same as a.xyz in data.train"),
+        ("validation=[link.xyz]", "data.validation: link.xyz is the same as a.xyz in data.train"),
+        ("validation=[copy.xyz]", "data.validation: copy.xyz is the same as a.xyz in data.train"),
+        ("elements=[Cu, Foo, Zr]", "data.elements: 'Foo' is not a chemical symbol"),
+        ("elements=[Cu, Zr, Cu]", "data.elements: an element stands there twice"),
+    ],
+)
+def test_data_are_checked_alike_for_every_model(
+    config: str, change: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_regression()
+    shutil.copy("train.xyz", "a.xyz")
+    shutil.copy("train.xyz", "copy.xyz")
+    Path("link.xyz").symlink_to("a.xyz")
+    assert run(["train", config, "data.train=[a.xyz]", f"data.{change}"]) == 1
+    assert message in complaint(capsys)
+    assert not Path("run").exists()
+
+
+def test_a_thermal_copy_is_not_its_structure(capsys: pytest.CaptureFixture[str]) -> None:
+    write_regression()
+    assert run(["train", "regression.yaml", "data.thermal=[slabs.xyz]"]) == 1
+    assert "data.thermal: slabs.xyz is the same as slabs.xyz in data.train" in complaint(capsys)
 
 
 @pytest.mark.parametrize(

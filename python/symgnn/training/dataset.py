@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DatasetError, StructureError
+from ..errors import ConfigError, DatasetError, StructureError
 from ..graph import Graph, build_graph
 from ..keys import ENERGY_BARRIER, MODEL
+from ..lammps_files import check_elements
 from ..structures import STANDARD_STREAM, read_structures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import ase
@@ -39,6 +40,69 @@ class LabeledFile:
     path: Path
     structures: list[ase.Atoms]
     sha256: str
+
+
+Parts = dict[str, dict[str, LabeledFile]]
+"""Files by part of the data (train, validation, thermal) and name in the configuration."""
+
+
+def read_parts(names: Mapping[str, Sequence[str]], base: Path, label: str) -> Parts:
+    """Read the labeled files of a configuration, each of which may stand in it once.
+
+    Args:
+        names: of the files in each part, relative to ``base``.
+        base: folder of the configuration.
+        label: name of the per-atom column.
+
+    Raises:
+        ConfigError: a file is named twice, or has the content of another.
+        DatasetError, StructureError: as :func:`read_labeled`.
+    """
+    places = [(part, name) for part in names for name in names[part]]
+    _refuse_repeated(places, [str((base / name).resolve()) for _, name in places])
+    files = [read_labeled(base / name, label) for _, name in places]
+    _refuse_repeated(places, [file.sha256 for file in files])
+    parts: Parts = {part: {} for part in names}
+    for (part, name), file in zip(places, files, strict=True):
+        parts[part][name] = file
+    return parts
+
+
+def _refuse_repeated(places: Sequence[tuple[str, str]], identities: Sequence[str]) -> None:
+    first: dict[str, tuple[str, str]] = {}
+    for (part, name), identity in zip(places, identities, strict=True):
+        if identity in first:
+            other_part, other = first[identity]
+            raise ConfigError(
+                f"data.{part}: {name} is the same as {other} in data.{other_part}; "
+                "name every file once"
+            )
+        first[identity] = (part, name)
+
+
+def checksums_of(parts: Parts) -> dict[str, dict[str, str]]:
+    """SHA-256 of every file by part and name, for the record."""
+    return {
+        part: {name: file.sha256 for name, file in files.items()} for part, files in parts.items()
+    }
+
+
+def choose_elements(wanted: Sequence[str] | None, files: Iterable[LabeledFile]) -> list[str]:
+    """Chemical symbols in the order of species: those wanted, or those of the files, sorted.
+
+    Raises:
+        ConfigError: one that is no chemical symbol, or stands there twice.
+    """
+    if not wanted:
+        structures = [atoms for file in files for atoms in file.structures]
+        return sorted({symbol for atoms in structures for symbol in atoms.symbols.species()})
+    try:
+        check_elements(wanted)
+    except StructureError as error:
+        raise ConfigError(f"data.elements: {error}") from error
+    if len(set(wanted)) < len(wanted):
+        raise ConfigError("data.elements: an element stands there twice; name each once")
+    return list(wanted)
 
 
 def read_labeled(path: Path, label: str) -> LabeledFile:

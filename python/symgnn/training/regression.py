@@ -14,8 +14,14 @@ from ..files import make_folder, written_whole
 from ..models.density_regression import DensityRegression, DensityRegressionConfig
 from .checkpoint import save_checkpoint
 from .config import TrainingConfig, dump_config
-from .dataset import LabeledGraph, build_labeled_graphs, read_labeled
-from .loop import BEST, CONFIG, LAST, choose_device, elements_of
+from .dataset import (
+    LabeledGraph,
+    build_labeled_graphs,
+    checksums_of,
+    choose_elements,
+    read_parts,
+)
+from .loop import BEST, CONFIG, LAST, choose_device
 from .metrics import Metrics, compute_metrics
 
 if TYPE_CHECKING:
@@ -104,32 +110,25 @@ class _Fitter:
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         data = config.data
-        files = {
-            part: [read_labeled(base / name, data.label) for name in names]
-            for part, names in (("train", data.train), ("validation", data.validation))
-        }
-        copies = [read_labeled(base / name, data.label) for name in data.thermal]
-        self.checksums = {
-            part: {name: file.sha256 for name, file in zip(names, group, strict=True)}
-            for part, names, group in (
-                ("train", data.train, files["train"]),
-                ("validation", data.validation, files["validation"]),
-                ("thermal", data.thermal, copies),
-            )
-        }
-        self.elements = data.elements or elements_of(files["train"])
-        self.structures = self._graphs(files["train"])
-        self.validation = self._graphs(files["validation"])
-        self.copies = self._copies_of_structures(self._graphs(copies))
+        parts = read_parts(
+            {"train": data.train, "validation": data.validation, "thermal": data.thermal},
+            base,
+            data.label,
+        )
+        self.checksums = checksums_of(parts)
+        self.elements = choose_elements(data.elements, parts["train"].values())
+        self.structures = self._graphs(parts["train"])
+        self.validation = self._graphs(parts["validation"])
+        self.copies = self._copies_of_structures(self._graphs(parts["thermal"]))
         groups = min(self.options.jackknife_groups, len(self.structures))
         self.groups = groups if len(self.structures) >= _FEWEST_STRUCTURES else 0
         self.model = DensityRegression(
             self.options, len(self.elements), 1 + self.groups if self.groups else 1
         ).to(self.device)
 
-    def _graphs(self, files: list[LabeledFile]) -> list[LabeledGraph]:
+    def _graphs(self, files: dict[str, LabeledFile]) -> list[LabeledGraph]:
         return build_labeled_graphs(
-            files,
+            list(files.values()),
             self.config.data.label,
             cutoff=self.options.cutoff,
             elements=self.elements,
