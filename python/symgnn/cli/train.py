@@ -13,7 +13,7 @@ from symgnn.errors import Interrupted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from symgnn.training.config import TrainingConfig
+    from symgnn.training.config import FitConfig
     from symgnn.training.loop import Epoch
 
 
@@ -46,7 +46,7 @@ def train(
 
       symgnn train config.yaml --resume
     """
-    from symgnn.training.config import dump_config, load_config
+    from symgnn.training.config import FitConfig, dump_config, load_config
     from symgnn.training.config import preset as named_preset
 
     if preset is not None:
@@ -64,9 +64,7 @@ def train(
     changes += [] if device is None else [f"device={device}"]
     settings = load_config(config, changes)
 
-    from symgnn.models import DensityRegressionConfig
-
-    if isinstance(settings.model, DensityRegressionConfig):
+    if isinstance(settings, FitConfig):
         if resume:
             raise typer.BadParameter("a density regression is fitted at once: leave out --resume")
         _fit(settings, config.parent)
@@ -89,7 +87,7 @@ def train(
     typer.echo(f"next: symgnn export {result.best} -o model.pt")
 
 
-def _fit(settings: TrainingConfig, base: Path) -> None:
+def _fit(settings: FitConfig, base: Path) -> None:
     """Fit a density regression, which takes about ten seconds for 8,000 atoms."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn

@@ -17,10 +17,10 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..errors import ConfigError, DatasetError
 from ..files import make_folder, remove_unfinished, written_whole
-from ..models import DensityRegressionConfig, build_model, settle_normalization
+from ..models import build_model, settle_normalization
 from ..models.symmetrization import haar_rotations
 from .checkpoint import load_checkpoint, save_checkpoint
-from .config import OptimizerConfig, TrainingConfig, dump_config, parse_config
+from .config import FitConfig, OptimizerConfig, TrainingConfig, dump_config, parse_config
 from .dataset import (
     LabeledGraph,
     build_labeled_graphs,
@@ -118,7 +118,7 @@ class Run:
     """A training run: the state that a checkpoint holds, and the steps that change it."""
 
     def __init__(self, config: TrainingConfig, *, base: Path, resume: bool = False) -> None:
-        if isinstance(config.model, DensityRegressionConfig):
+        if isinstance(config, FitConfig):
             raise ConfigError("density_regression is fitted in closed form, not trained in epochs")
         if config.data.thermal:
             raise ConfigError("data.thermal serves density_regression only: leave it out")

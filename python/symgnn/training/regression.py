@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ..errors import ConfigError, DatasetError
 from ..files import make_folder, written_whole
-from ..models.density_regression import DensityRegression, DensityRegressionConfig
+from ..models.density_regression import DensityRegression
 from .checkpoint import save_checkpoint
-from .config import TrainingConfig, dump_config
+from .config import dump_config
 from .dataset import (
     LabeledGraph,
     build_labeled_graphs,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from .config import FitConfig
     from .dataset import LabeledFile
 
 _FEWEST_STRUCTURES = 3  # for a jackknife
@@ -64,7 +65,7 @@ class _Moments:
 
 
 def fit(
-    config: TrainingConfig,
+    config: FitConfig,
     *,
     base: Path,
     report: Callable[[str, int, int], None] | None = None,
@@ -76,7 +77,7 @@ def fit(
     structures. Thermal copies count ``data.thermal_weight`` of each structure.
 
     Args:
-        config: with a ``DensityRegressionConfig`` as model.
+        config: the fit.
         base: folder that relative paths in the configuration start from.
         report: called with what is being done and how much of it is.
 
@@ -90,9 +91,8 @@ def fit(
 
 class _Fitter:
     def __init__(
-        self, config: TrainingConfig, base: Path, report: Callable[[str, int, int], None] | None
+        self, config: FitConfig, base: Path, report: Callable[[str, int, int], None] | None
     ) -> None:
-        assert isinstance(config.model, DensityRegressionConfig)
         self.config, self.options, self.base = config, config.model, base
         self.output = base / config.output
         if self.output.resolve() == base.resolve():
