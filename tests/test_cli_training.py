@@ -59,6 +59,11 @@ def test_train_export_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
     scores = json.loads(capsys.readouterr().out)
     assert list(scores["structures"]) == ["train.xyz:0", "train.xyz:1", "validation.xyz"]
     assert scores["pooled"]["atoms"] == 3 * 64
+    assert scores["training_data"] == {
+        "train.xyz:0": "train",
+        "train.xyz:1": "train",
+        "validation.xyz": "validation",
+    }
     label = labeled_glass(3).arrays["energy_barrier"]
     barrier = Annotator("model.pt").predict([labeled_glass(3)])[0][:, 0]
     expected = {

@@ -42,6 +42,14 @@ class LabeledFile:
     sha256: str
 
 
+def checksum(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits; empty for standard input, which is read once."""
+    if str(path) == STANDARD_STREAM:
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 Parts = dict[str, dict[str, LabeledFile]]
 """Files by part of the data (train, validation, thermal) and name in the configuration."""
 
@@ -126,7 +134,7 @@ def read_labeled(path: Path, label: str) -> LabeledFile:
             )
     if not any((~np.isnan(atoms.arrays[label].astype(float))).any() for atoms in structures):
         raise DatasetError(f"{path}: every value of column {label!r} is NaN, nothing is labeled")
-    return LabeledFile(path, structures, _sha256(path))
+    return LabeledFile(path, structures, checksum(path))
 
 
 def label_of(atoms: ase.Atoms, label: str, where: str) -> NDArray[np.float64] | None:
@@ -223,9 +231,3 @@ def merge(graphs: Sequence[LabeledGraph]) -> LabeledGraph:
         torch.cat([item.label for item in graphs]),
         "+".join(item.name for item in graphs),
     )
-
-
-def _sha256(path: Path) -> str:
-    if str(path) == STANDARD_STREAM:
-        return ""  # read already, and gone
-    return hashlib.sha256(path.read_bytes()).hexdigest()
