@@ -92,7 +92,7 @@ def _fit(settings: FitConfig, base: Path) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from symgnn.training.regression import fit
+    from symgnn.training.regression import FEWEST_STRUCTURES, fit
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -108,6 +108,10 @@ def _fit(settings: FitConfig, base: Path) -> None:
             )
     except KeyboardInterrupt:
         raise Interrupted("interrupted; nothing was written: start it again") from None
+    if result.held_out is None:
+        few = f"with fewer than {FEWEST_STRUCTURES} training structures"
+        typer.echo(f"no held-out score: nothing can be left out of the fit {few}")
+        typer.echo(f"no energy_barrier_std: the model will not know its uncertainty {few}")
     for name, metrics in result.structures.items():
         typer.echo(f"{name}, held out: Pearson {metrics.pearson:.4f}, MAE {metrics.mae:.4f} eV")
     for kind, pooled in (("held out, pooled", result.held_out), ("validation", result.validation)):

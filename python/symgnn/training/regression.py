@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from .config import FitConfig
     from .dataset import LabeledFile
 
-_FEWEST_STRUCTURES = 3  # for a jackknife
+FEWEST_STRUCTURES = 3
+"""For a jackknife, and so for scores on structures left out and for uncertainties."""
+
 _SMALLEST_SCALE = 1e-6
 _WHITENING_FLOOR = 0.02  # of standardized densities; directions that hardly vary count for little
 _OUTERMOST = 0.99
@@ -42,9 +44,8 @@ class Fit:
     """A finished fit.
 
     ``held_out`` scores every training structure with the map that was fitted without its group,
-    pooled and by structure (those whose labels differ); it is None for fewer than three structures.
-    ``validation`` is None
-    without validation files.
+    pooled and by structure (those whose labels differ); it is None for fewer than three structures,
+    as is then the model's uncertainty. ``validation`` is None without validation files.
     """
 
     best: Path
@@ -121,7 +122,7 @@ class _Fitter:
         self.validation = self._graphs(parts["validation"])
         self.copies = self._copies_of_structures(self._graphs(parts["thermal"]))
         groups = min(self.options.jackknife_groups, len(self.structures))
-        self.groups = groups if len(self.structures) >= _FEWEST_STRUCTURES else 0
+        self.groups = groups if len(self.structures) >= FEWEST_STRUCTURES else 0
         self.model = DensityRegression(
             self.options, len(self.elements), 1 + self.groups if self.groups else 1
         ).to(self.device)
