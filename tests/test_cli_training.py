@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -370,3 +372,65 @@ def test_what_cannot_be_fitted(
     assert run(["train", *arguments]) == 1
     assert word in complaint(capsys)
     assert not Path("run").exists()
+
+
+def train_after(preparation: str) -> subprocess.CompletedProcess[str]:
+    """`symgnn train regression.yaml` in a process of its own, after some lines of Python."""
+    program = f"import os, resource, signal, sys, torch\n{preparation}\n"
+    program += "from symgnn.cli import run\nsys.exit(run(['train', 'regression.yaml']))"
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+
+FITTING, WRITING = "torch.linalg.solve", "os.fsync"
+
+
+def train_with(name: str, moment: str) -> subprocess.CompletedProcess[str]:
+    """The same with a signal to itself at a moment: when it calls a function of the libraries."""
+    return train_after(f"{moment} = lambda *_: os.kill(os.getpid(), signal.{name})")
+
+
+def files_of_run() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path("run").glob("*")}
+
+
+@pytest.fixture(params=[False, True], ids=["first", "again"])
+def before(request: pytest.FixtureRequest) -> dict[str, bytes]:
+    """Files of an earlier fit into the same folder, if there was one; the next is another fit."""
+    write_regression()
+    if request.param:
+        assert run(["train", "regression.yaml", "model.strength=3"]) == 0
+        assert set(files_of_run()) == {"best.ckpt", "config.yaml"}
+    return files_of_run()
+
+
+def test_a_fit_on_a_full_disk_leaves_what_was_there(before: dict[str, bytes]) -> None:
+    # Room for the configuration, not for the checkpoint.
+    result = train_after("resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))")
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "symgnn: cannot write run/best.ckpt: File too large; free space"
+    )
+    assert result.stderr.count("\n") == 1
+    assert files_of_run() == before
+
+
+@pytest.mark.usefixtures("children_heed_ctrl_c")
+@pytest.mark.parametrize("moment", [FITTING, WRITING])
+def test_ctrl_c_during_a_fit_leaves_what_was_there(before: dict[str, bytes], moment: str) -> None:
+    result = train_with("SIGINT", moment)
+    assert result.returncode == 1
+    assert result.stderr == "symgnn: interrupted; nothing was written: start it again\n"
+    assert files_of_run() == before
+
+
+def test_a_fit_that_was_killed_leaves_nothing_after_the_next(before: dict[str, bytes]) -> None:
+    assert train_with("SIGKILL", WRITING).returncode == -signal.SIGKILL
+    left = files_of_run()
+    hidden = [name for name in left if name.startswith(".unfinished-")]
+    assert len(hidden) == 2
+    assert {name: left[name] for name in left if name not in hidden} == before
+    assert run(["train", "regression.yaml"]) == 0
+    assert set(files_of_run()) == {"best.ckpt", "config.yaml"}
+    assert load_config(Path("run/config.yaml")) == load_config(Path("regression.yaml"))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, DatasetError
-from ..files import make_folder, written_whole
+from ..files import make_folder, remove_unfinished, written_whole
 from ..models.density_regression import DensityRegression
 from .checkpoint import save_checkpoint
 from .config import dump_config
@@ -166,21 +166,23 @@ class _Fitter:
             held_out, structures = self._held_out(predictions)
             validation = self._validate()
         make_folder(self.output)
+        remove_unfinished(self.output)
+        # Both are whole before either gets its name, so that a full disk leaves neither.
         with written_whole(self.output / CONFIG) as unfinished:
             unfinished.write_text(dump_config(self.config), encoding="utf-8")
-        save_checkpoint(
-            self.output / BEST,
-            {
-                "config": self.config.model_dump(),
-                "elements": list(self.elements),
-                "epoch": 0,
-                "validation": None if validation is None else validation.as_dict(),
-                "held_out": None if held_out is None else held_out.as_dict(),
-                "held_out_structures": {k: v.as_dict() for k, v in structures.items()},
-                "checksums": self.checksums,
-                "network": self.model.state_dict(),
-            },
-        )
+            save_checkpoint(
+                self.output / BEST,
+                {
+                    "config": self.config.model_dump(),
+                    "elements": list(self.elements),
+                    "epoch": 0,
+                    "validation": None if validation is None else validation.as_dict(),
+                    "held_out": None if held_out is None else held_out.as_dict(),
+                    "held_out_structures": {k: v.as_dict() for k, v in structures.items()},
+                    "checksums": self.checksums,
+                    "network": self.model.state_dict(),
+                },
+            )
         return Fit(self.output / BEST, sum(self.model.sizes), held_out, structures, validation)
 
     def _standardize(self) -> None:
