@@ -17,19 +17,14 @@ takes it as a row.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sysconfig
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import ase.io
 import numpy as np
 
-from symgnn.errors import SymGNNError
-from symgnn.potentials import CUZR_2009, write_potential
+from cuzr_lammps import run_glass
 from symgnn.samples import sample_glass
 from symgnn.structures import read_structures
 
@@ -38,14 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INPUT = """\
-units         metal
-boundary      p p p
-atom_modify   map array
-read_data     glass.data
-mass          1 63.546
-mass          2 91.224
-pair_style    eam/fs
-pair_coeff    * * {potential} Cu Zr
 timestep      0.002
 velocity      all create 600 {seed}
 fix           motion all nvt temp 300 300 0.1
@@ -75,19 +62,7 @@ def mean_square_displacement(glass: Atoms, seed: int) -> NDArray[np.float64]:
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ase.io.write(folder / "glass.data", glass, format="lammps-data", specorder=["Cu", "Zr"])
-        write_potential(folder)
-        (folder / "in.run").write_text(INPUT.format(potential=CUZR_2009, seed=seed + 1))
-        result = subprocess.run(
-            [Path(sysconfig.get_path("scripts")) / "lmp", "-in", "in.run", "-log", "none"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={"OMP_NUM_THREADS": "1", **os.environ},
-        )
-        if result.returncode:
-            raise SymGNNError(f"LAMMPS failed: {(result.stdout + result.stderr)[-500:]}")
+        run_glass(folder, glass, INPUT.format(seed=seed + 1))
         *_, last = (folder / "mean.dump").read_text().split("ITEM: ATOMS")
     columns = np.loadtxt(last.splitlines()[1:])[:, 2:]
     return (columns[:, 3:] - columns[:, :3] ** 2).sum(axis=1)

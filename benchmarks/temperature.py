@@ -12,31 +12,22 @@ With a labeled glass, such as one that a model was trained without, it also corr
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sysconfig
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import ase.io
 import matplotlib.pyplot as plt
 import numpy as np
-from ase import Atoms
 
+from cuzr_lammps import run_glass
 from symgnn import Annotator, read_structures
 from symgnn.keys import ENERGY_BARRIER
-from symgnn.potentials import CUZR_2009, write_potential
 from symgnn.samples import sample_glass
 
+if TYPE_CHECKING:
+    from ase import Atoms
+
 INPUT = """\
-units         metal
-boundary      p p p
-atom_modify   map array
-read_data     glass.data
-mass          1 63.546
-mass          2 91.224
-pair_style    eam/fs
-pair_coeff    * * {potential} Cu Zr
 timestep      0.001
 velocity      all create {twice} {seed}
 fix           motion all nvt temp {temperature} {temperature} 0.1
@@ -53,25 +44,10 @@ def frames(glass: Atoms, temperature: float, seed: int, windows: int) -> list[tu
     """Snapshot and 1 ps average at the end of each window."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ase.io.write(folder / "glass.data", glass, format="lammps-data", specorder=["Cu", "Zr"])
-        write_potential(folder)
-        (folder / "in.run").write_text(
-            INPUT.format(
-                potential=CUZR_2009,
-                temperature=temperature,
-                twice=2 * temperature,
-                seed=seed,
-                steps=1000 * windows,
-            )
+        script = INPUT.format(
+            temperature=temperature, twice=2 * temperature, seed=seed, steps=1000 * windows
         )
-        lmp = Path(sysconfig.get_path("scripts")) / "lmp"
-        subprocess.run(
-            [lmp, "-in", "in.run"],
-            cwd=folder,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            env={"OMP_NUM_THREADS": "1", **os.environ},
-        )
+        run_glass(folder, glass, script)
         snapshots = read_structures(folder / "run.dump", elements=["Cu", "Zr"])
     pairs = []
     for snapshot in snapshots[-windows:]:

@@ -10,9 +10,6 @@ crystals. A table, and a picture.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sysconfig
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +18,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from ase.build import bulk
 
+from cuzr_lammps import INTERACTIONS, run_lammps
 from symgnn import Annotator, read_structures
 from symgnn.annotator import NOVEL
 from symgnn.keys import ENERGY_BARRIER_OOD, ENERGY_BARRIER_STD
-from symgnn.potentials import CUZR_2009, write_potential
 from symgnn.samples import sample_glass
 from temperature import frames
 
@@ -39,10 +36,7 @@ region        box block 0 {length} 0 {length} 0 {length}
 create_box    2 box
 create_atoms  1 random {atoms} 5 NULL overlap 1.9 maxtry 1000
 set           type 1 type/subset 2 {zirconium} 5
-mass          1 63.546
-mass          2 91.224
-pair_style    eam/fs
-pair_coeff    * * {potential} Cu Zr
+{interactions}
 minimize      1e-4 1e-4 200 1000
 reset_timestep 0
 timestep      0.001
@@ -66,19 +60,10 @@ def quench(copper: float) -> Atoms:
     """A glass with a fraction ``copper`` of Cu, the rest Zr, at an inherent structure."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_potential(folder)
         zirconium = round((1.0 - copper) * ATOMS)
         length = (16.5 * ATOMS) ** (1 / 3)  # Å; the barostat finds the density
-        (folder / "in.quench").write_text(
-            QUENCH.format(atoms=ATOMS, zirconium=zirconium, length=length, potential=CUZR_2009)
-        )
-        subprocess.run(
-            [Path(sysconfig.get_path("scripts")) / "lmp", "-in", "in.quench"],
-            cwd=folder,
-            check=True,
-            stdout=subprocess.DEVNULL,
-            env={"OMP_NUM_THREADS": "1", **os.environ},
-        )
+        sizes = {"atoms": ATOMS, "zirconium": zirconium, "length": length}
+        run_lammps(folder, QUENCH.format(interactions=INTERACTIONS, **sizes))
         return read_structures(folder / "quenched.data", elements=["Cu", "Zr"])[0]
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from ase import Atoms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -16,6 +21,17 @@ SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 def repository() -> Path:
     """Root of the checkout."""
     return REPOSITORY
+
+
+@pytest.fixture
+def children_heed_ctrl_c() -> Iterator[None]:
+    """Processes started in the test heed SIGINT, even if the tests were started to ignore it.
+
+    Shells start background jobs so, and what ignores a signal passes that on.
+    """
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.fixture(scope="session")

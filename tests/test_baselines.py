@@ -394,7 +394,7 @@ def test_configurations_survive_a_file(name, tmp_path):
     ("model", "message"),
     [
         ({"architecture": "transformer"}, "model: unknown architecture 'transformer'; there are"),
-        ({"architecture": None}, "model: unknown architecture 'None'"),
+        ({"architecture": None}, "model: unknown architecture 'None'; there are 'symgnn', 'mlp', "),
         ({"architecture": "gcn", "heads": [1]}, "model.heads: unknown key"),
         ({"architecture": "gcn", "width": 0}, "model.width: "),
         ({"depth": 3}, "model.depth: unknown key"),

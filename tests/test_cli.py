@@ -260,6 +260,7 @@ def test_an_error_in_a_later_structure_keeps_the_earlier_ones(
     assert len(read_structures(tmp_path / "out.partial.xyz")) == 2
 
 
+@pytest.mark.usefixtures("children_heed_ctrl_c")
 def test_ctrl_c_loses_nothing_that_was_written(tmp_path: Path, model: str, glass: Atoms) -> None:
     trajectory = tmp_path / "long.xyz"
     write_structures(trajectory, [glass] * 1500)

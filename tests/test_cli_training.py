@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +61,11 @@ def test_train_export_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
     scores = json.loads(capsys.readouterr().out)
     assert list(scores["structures"]) == ["train.xyz:0", "train.xyz:1", "validation.xyz"]
     assert scores["pooled"]["atoms"] == 3 * 64
+    assert scores["training_data"] == {
+        "train.xyz:0": "train",
+        "train.xyz:1": "train",
+        "validation.xyz": "validation",
+    }
     label = labeled_glass(3).arrays["energy_barrier"]
     barrier = Annotator("model.pt").predict([labeled_glass(3)])[0][:, 0]
     expected = {
@@ -264,6 +272,7 @@ def test_density_regression_from_labels_to_barriers(capsys: pytest.CaptureFixtur
     printed = capsys.readouterr().out
     for number in range(3):
         assert f"slabs.xyz:{number}, held out: Pearson" in printed
+    assert "no energy_barrier_std" not in printed
     assert "held out, pooled: Pearson" in printed
     assert "validation: Pearson" in printed
     assert "next: symgnn export run/best.ckpt" in printed
@@ -300,9 +309,42 @@ def test_two_structures_give_a_model_without_uncertainty(
 ) -> None:
     write_regression(structures=2)
     assert run(["train", "regression.yaml"]) == 0
-    assert "held out" not in capsys.readouterr().out
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first.startswith("no held-out score: ")
+    assert second.startswith("no energy_barrier_std: ")
+    assert "fewer than 3 training structures" in first
+    assert third.startswith("next: ")
     assert run(["export", "run/best.ckpt", "-o", "model.pt"]) == 0
     assert Annotator("model.pt").outputs == ["energy_barrier", "energy_barrier_ood"]
+
+
+@pytest.mark.parametrize("config", ["config.yaml", "regression.yaml"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("train=[a.xyz, ./a.xyz]", "data.train: ./a.xyz is the same as a.xyz in data.train"),
+        ("validation=[link.xyz]", "data.validation: link.xyz is the same as a.xyz in data.train"),
+        ("validation=[copy.xyz]", "data.validation: copy.xyz is the same as a.xyz in data.train"),
+        ("elements=[Cu, Foo, Zr]", "data.elements: 'Foo' is not a chemical symbol"),
+        ("elements=[Cu, Zr, Cu]", "data.elements: an element stands there twice"),
+    ],
+)
+def test_data_are_checked_alike_for_every_model(
+    config: str, change: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_regression()
+    shutil.copy("train.xyz", "a.xyz")
+    shutil.copy("train.xyz", "copy.xyz")
+    Path("link.xyz").symlink_to("a.xyz")
+    assert run(["train", config, "data.train=[a.xyz]", f"data.{change}"]) == 1
+    assert message in complaint(capsys)
+    assert not Path("run").exists()
+
+
+def test_a_thermal_copy_is_not_its_structure(capsys: pytest.CaptureFixture[str]) -> None:
+    write_regression()
+    assert run(["train", "regression.yaml", "data.thermal=[slabs.xyz]"]) == 1
+    assert "data.thermal: slabs.xyz is the same as slabs.xyz in data.train" in complaint(capsys)
 
 
 @pytest.mark.parametrize(
@@ -313,6 +355,12 @@ def test_two_structures_give_a_model_without_uncertainty(
         (["regression.yaml", "data.train=[]"], "data.train needs at least one file"),
         (["regression.yaml", "data.elements=[Al, Cu, Zr]"], "no atom of Al has a label"),
         (["regression.yaml", "model.heads=[1]"], "model.heads: unknown key"),
+        (["regression.yaml", "--seed", "3"], "seed serves networks only: leave it out of"),
+        (["regression.yaml", "epochs=9"], "epochs serves networks only"),
+        (["regression.yaml", "optimizer.learning_rate=1e-3"], "optimizer serves networks only"),
+        (["regression.yaml", "epoch=9"], "epoch: unknown key"),
+        (["regression.yaml", "model.cutoff=1"], "model.cutoff: "),
+        (["regression.yaml", "model.shells=[a]"], "model.shells.0: "),
         (["regression.yaml", "output=train.xyz"], "cannot write"),
         (["regression.yaml", "output=."], "output: name a folder of its own"),
     ],
@@ -324,3 +372,65 @@ def test_what_cannot_be_fitted(
     assert run(["train", *arguments]) == 1
     assert word in complaint(capsys)
     assert not Path("run").exists()
+
+
+def train_after(preparation: str) -> subprocess.CompletedProcess[str]:
+    """`symgnn train regression.yaml` in a process of its own, after some lines of Python."""
+    program = f"import os, resource, signal, sys, torch\n{preparation}\n"
+    program += "from symgnn.cli import run\nsys.exit(run(['train', 'regression.yaml']))"
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+
+FITTING, WRITING = "torch.linalg.solve", "os.fsync"
+
+
+def train_with(name: str, moment: str) -> subprocess.CompletedProcess[str]:
+    """The same with a signal to itself at a moment: when it calls a function of the libraries."""
+    return train_after(f"{moment} = lambda *_: os.kill(os.getpid(), signal.{name})")
+
+
+def files_of_run() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path("run").glob("*")}
+
+
+@pytest.fixture(params=[False, True], ids=["first", "again"])
+def before(request: pytest.FixtureRequest) -> dict[str, bytes]:
+    """Files of an earlier fit into the same folder, if there was one; the next is another fit."""
+    write_regression()
+    if request.param:
+        assert run(["train", "regression.yaml", "model.strength=3"]) == 0
+        assert set(files_of_run()) == {"best.ckpt", "config.yaml"}
+    return files_of_run()
+
+
+def test_a_fit_on_a_full_disk_leaves_what_was_there(before: dict[str, bytes]) -> None:
+    # Room for the configuration, not for the checkpoint.
+    result = train_after("resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))")
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        "symgnn: cannot write run/best.ckpt: File too large; free space"
+    )
+    assert result.stderr.count("\n") == 1
+    assert files_of_run() == before
+
+
+@pytest.mark.usefixtures("children_heed_ctrl_c")
+@pytest.mark.parametrize("moment", [FITTING, WRITING])
+def test_ctrl_c_during_a_fit_leaves_what_was_there(before: dict[str, bytes], moment: str) -> None:
+    result = train_with("SIGINT", moment)
+    assert result.returncode == 1
+    assert result.stderr == "symgnn: interrupted; nothing was written: start it again\n"
+    assert files_of_run() == before
+
+
+def test_a_fit_that_was_killed_leaves_nothing_after_the_next(before: dict[str, bytes]) -> None:
+    assert train_with("SIGKILL", WRITING).returncode == -signal.SIGKILL
+    left = files_of_run()
+    hidden = [name for name in left if name.startswith(".unfinished-")]
+    assert len(hidden) == 2
+    assert {name: left[name] for name in left if name not in hidden} == before
+    assert run(["train", "regression.yaml"]) == 0
+    assert set(files_of_run()) == {"best.ckpt", "config.yaml"}
+    assert load_config(Path("run/config.yaml")) == load_config(Path("regression.yaml"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ from symgnn.errors import DatasetError
 from symgnn.evaluation import evaluate_files
 from symgnn.samples import sample_glass
 from symgnn.structures import read_structures, write_structures
+from symgnn.training.dataset import checksum
 from symgnn.training.metrics import bootstrap_over_glasses
 from test_cli import complaint
 from test_training import labeled_glass
-from tiny_model import write_tiny_model
+from tiny_model import tiny_metadata, write_tiny_model
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +145,20 @@ def test_uncertainties_are_checked_and_drawn(capsys: pytest.CaptureFixture[str])
     inside = np.abs(barrier - labeled_glass(1).arrays["energy_barrier"]) <= 1.959964 * std
     first = found["structures"]["pair.xyz:0"]
     assert first["observed"][first["nominal"].index(0.95)] == pytest.approx(inside.mean())
+
+
+def test_scores_on_the_models_own_data_are_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    own = {"train": {"a.xyz": checksum(Path("single.xyz"))}, "validation": {"b.xyz": "0" * 64}}
+    write_tiny_model(Path("model.pt"), metadata={**tiny_metadata(), "training": {"data": own}})
+    shutil.copy("single.xyz", "renamed.xyz")
+    assert run(["evaluate", "model.pt", "renamed.xyz", "pair.xyz", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["training_data"] == {"renamed.xyz": "train"}
+    assert printed.err.startswith("warning: the model was made with renamed.xyz (train): ")
+    assert printed.err.count("\n") == 1
+    assert run(["evaluate", "model.pt", "pair.xyz", "unlabeled.xyz"]) == 0
+    assert capsys.readouterr().err == ""
+    assert scores(capsys, "pair.xyz")["training_data"] == {}
 
 
 def test_a_model_is_not_scored_against_its_own_predictions(tmp_path: Path) -> None:

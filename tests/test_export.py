@@ -194,12 +194,13 @@ def test_random_export_follows_its_seed_and_knows_any_elements(tmp_path):
 
 
 def test_checkpoint_to_model(tmp_path):
-    atoms = random_glass(3, 1)
-    atoms.arrays["energy_barrier"] = 1.0 + 0.1 * (atoms.numbers == 40)
-    write_structures(tmp_path / "glass.xyz", [atoms])
+    for name, seed in (("glass.xyz", 1), ("other.xyz", 2)):
+        atoms = random_glass(3, seed)
+        atoms.arrays["energy_barrier"] = 1.0 + 0.1 * (atoms.numbers == 40)
+        write_structures(tmp_path / name, [atoms])
     settings = parse_config(
         {
-            "data": {"train": ["glass.xyz"], "validation": ["glass.xyz"]},
+            "data": {"train": ["glass.xyz"], "validation": ["other.xyz"]},
             "model": {"width": 4, "heads": [1]},
             "epochs": 2,
         },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from ase.build import bulk
 
 import symgnn
-from symgnn import Annotator
+from symgnn import Annotator, SymGNNCalculator
 from symgnn.annotator import NOVEL
 from symgnn.errors import NovelStructureWarning
 from symgnn.evaluation import evaluate_files
@@ -87,6 +88,35 @@ def test_it_knows_a_glass_from_what_is_none(cuzr):
     assert (foreign > NOVEL).all()
     with pytest.warns(NovelStructureWarning, match="100% of the atoms"):
         Annotator("cuzr").annotate(crystal)
+
+
+def with_calculator(crystal):
+    SymGNNCalculator("cuzr").get_property("energy_barrier", crystal)
+
+
+def from_file(crystal):
+    crystal.write("crystal.xyz")
+    evaluate_files("cuzr", [Path("crystal.xyz")])
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda crystal: Annotator("cuzr").annotate(crystal),
+        lambda crystal: Annotator("cuzr").annotate([crystal]),
+        with_calculator,
+        from_file,
+    ],
+    ids=["one", "several", "calculator", "file"],
+)
+def test_the_warning_points_at_the_line_that_asked(ask, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(NovelStructureWarning) as caught:
+        ask(bulk("Cu", "fcc", a=3.64, cubic=True))
+    (warning,) = caught
+    lines, first = inspect.getsourcelines(ask)
+    assert warning.filename == __file__
+    assert warning.lineno == first + len(lines) - 1
 
 
 def test_uncertainty_covers_the_labels_of_a_glass(shared):

@@ -133,6 +133,7 @@ def test_kill_at_any_moment_loses_at_most_one_epoch_and_no_checkpoint(settings, 
     )
 
 
+@pytest.mark.usefixtures("children_heed_ctrl_c")
 def test_interrupt_says_how_to_go_on(settings, tmp_path):
     settings.epochs = 100000
     settings.patience = 100000

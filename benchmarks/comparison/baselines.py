@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+import cuzr_lammps
 import local_sampling
 from symgnn.errors import DatasetError
 from symgnn.training.metrics import compute_metrics
@@ -252,7 +253,7 @@ def sampled_motion(
     def feature(glass: Glass) -> Array:
         motion = glass.quantity(
             f"msd-{seed}",
-            f"{local_sampling.INPUT} {seed}",
+            f"{cuzr_lammps.GLASS}{local_sampling.INPUT} {seed}",
             lambda: local_sampling.mean_square_displacement(glass.atoms, seed),
         )
         return -np.log(motion)

@@ -4,6 +4,10 @@ Every feature is invariant under rotations, reflections and the order of atoms. 
 elements (Cu, Zr).
 """
 
+# Not the features of symgnn.models.densities, which came later: radial densities end abruptly here,
+# and shells abruptly or as tanh, where those end as cubic ramps at slightly other radii. With them
+# the published rows would have other numbers.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING

@@ -17,7 +17,7 @@ from symgnn.files import make_folder, written_whole
 from symgnn.graph import build_graph
 from symgnn.structures import read_structures
 from symgnn.training.checkpoint import load_checkpoint, restore_model
-from symgnn.training.config import DataConfig
+from symgnn.training.config import DataConfig, FitConfig
 from symgnn.training.dataset import LabeledGraph
 from symgnn.training.loop import BEST, LAST, METRICS, Run, predict
 from symgnn.training.regression import fit
@@ -113,7 +113,7 @@ def _simple(
 
 def _trained(
     job: Job,
-    config: TrainingConfig,
+    config: TrainingConfig | FitConfig,
     data: Data,
     train: list[str],
     targets: list[str],
@@ -121,16 +121,17 @@ def _trained(
 ) -> dict[str, Any]:
     output = job.folder / "run"
     files = DataConfig(train=[f"{name}.xyz" for name in train], validation=[f"{targets[0]}.xyz"])
-    # Patience would let the held-out glass choose when to stop: every job trains all its epochs.
-    changes = {"data": files, "seed": job.seed, "threads": 1, "patience": config.epochs}
-    config = config.model_copy(update={**changes, "output": str(output.resolve())})
-    if job.row.closed_form:
+    changes = {"data": files, "threads": 1, "output": str(output.resolve())}
+    if isinstance(config, FitConfig):
+        config = config.model_copy(update=changes)
         began = time.perf_counter()
         fit(config, base=data.folder)
         seconds = time.perf_counter() - began
         found = _predictions(output / BEST, "last", data, targets)
         return {**found, "seconds": seconds, "epochs": 0, "best_epoch": 0}
-    run = Run(config, base=data.folder, resume=True)
+    # Patience would let the held-out glass choose when to stop: every job trains all its epochs.
+    changes |= {"seed": job.seed, "patience": config.epochs}
+    run = Run(config.model_copy(update=changes), base=data.folder, resume=True)
     result = run.train(lambda _epoch: check())
     seconds = sum(row[3] for row in run.rows)
     found = _predictions(output / LAST, "last", data, targets)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+import cuzr_lammps
 import local_sampling
 from symgnn.errors import ConfigError
-from symgnn.models import DensityRegressionConfig
-from symgnn.training.config import parse_config
+from symgnn.training.config import FitConfig, TrainingConfig, parse_config
 
 from . import baselines, densities
 from .baselines import BASELINES
@@ -20,8 +20,6 @@ from .glasses import code_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from symgnn.training.config import TrainingConfig
 
     from .glasses import Data
 
@@ -35,7 +33,7 @@ class Row:
 
     name: str
     content: dict[str, Any]
-    config: TrainingConfig | None
+    config: TrainingConfig | FitConfig | None
     """None for a simple baseline."""
 
     @property
@@ -46,7 +44,7 @@ class Row:
     @property
     def closed_form(self) -> bool:
         """A model of the package that is fitted instead of trained in epochs."""
-        return self.config is not None and isinstance(self.config.model, DensityRegressionConfig)
+        return isinstance(self.config, FitConfig)
 
     @property
     def seeded(self) -> bool:
@@ -58,12 +56,16 @@ class Row:
     @property
     def epochs(self) -> int:
         """Epochs of training; 0 for what is not trained in epochs."""
-        return 0 if self.config is None or self.closed_form else self.config.epochs
+        return self.config.epochs if isinstance(self.config, TrainingConfig) else 0
 
     def key(self, data: Data) -> str:
         """Eight digits that change with the row's file, the data, and a baseline's code."""
         text = json.dumps([self.content, data.checksums], sort_keys=True)
-        code = "" if self.simple is None else code_of(baselines, densities, local_sampling)
+        code = (
+            ""
+            if self.simple is None
+            else code_of(baselines, densities, local_sampling, cuzr_lammps)
+        )
         return hashlib.sha256((text + code).encode()).hexdigest()[:8]
 
 

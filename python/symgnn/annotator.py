@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+import ase
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
@@ -29,6 +32,9 @@ PRETRAINED = Path(__file__).resolve().parent / "pretrained"
 NOVEL, USUAL_SHARE = 0.5, 0.1
 """An atom is novel to a model above this ``energy_barrier_ood``; a warning follows where more than
 this share of the atoms are. In glasses like those of the training set, 2 to 4% are."""
+
+_NOT_THE_USER = tuple(f"{Path(module).parent}{os.sep}" for module in (__file__, ase.__file__))
+"""Where code lies that stands between a user's line and a warning about it."""
 
 
 def pretrained_names() -> list[str]:
@@ -174,7 +180,7 @@ class Annotator:
                 " trust their barriers; is this an energy minimum, or an average over 1 ps, of"
                 " the same alloy and density?",
                 NovelStructureWarning,
-                stacklevel=3,
+                stacklevel=_level_of_user(),
             )
 
     def _species_of(self, atoms: Atoms) -> NDArray[np.int64]:
@@ -190,6 +196,14 @@ class Annotator:
 
     def __repr__(self) -> str:
         return f"Annotator({self.name!r}, device={self.device!r})"
+
+
+def _level_of_user() -> int:
+    """The caller's ``stacklevel`` for a warning at the line that called this package or ASE."""
+    frame, level = inspect.currentframe(), 0
+    while frame is not None and frame.f_code.co_filename.startswith(_NOT_THE_USER):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 class SymGNNCalculator(Calculator):

@@ -15,7 +15,7 @@ from .errors import DatasetError, StructureError, SymGNNError
 from .files import make_folder
 from .keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
 from .structures import read_structures, write_structures
-from .training.dataset import label_candidates, label_of
+from .training.dataset import checksum, label_candidates, label_of
 from .training.metrics import (
     Intervals,
     Metrics,
@@ -50,6 +50,8 @@ class StructureEvaluation:
     """[N], NaN where an atom has none; None if no atom has one."""
     metrics: Metrics | None
     """None without labels."""
+    training_part: str | None
+    """Part of the model's own data that its file is: train, validation or thermal; else None."""
 
     @cached_property
     def reliability(self) -> Reliability | None:
@@ -69,6 +71,11 @@ class Evaluation:
     def labeled(self) -> list[StructureEvaluation]:
         """Structures with labels."""
         return [structure for structure in self.structures if structure.label is not None]
+
+    @property
+    def known(self) -> dict[str, str]:
+        """Structures with labels whose files the model was made with, and as which part of them."""
+        return {s.name: s.training_part for s in self.labeled if s.training_part is not None}
 
     @cached_property
     def pooled(self) -> Metrics | None:
@@ -111,6 +118,7 @@ class Evaluation:
             "mean": self.mean,
             "intervals": None if self.intervals is None else asdict(self.intervals),
             "structures": {s.name: _plain(s.metrics) for s in self.structures},
+            "training_data": self.known,
         }
         if self.pooled_reliability is not None:
             content["reliability"] = {
@@ -166,12 +174,14 @@ def evaluate_files(
     column = ENERGY_BARRIER if label is None else label
     results: list[StructureEvaluation] = []
     candidates = "none"
+    parts = _training_parts(annotator)
     for file, target in zip(files, targets, strict=True):
         structures = read_structures(file, elements=elements)
+        part = parts.get(checksum(file)) if parts else None
         for number, atoms in enumerate(structures):
             candidates = label_candidates(atoms)
             name = str(file) if len(structures) == 1 else f"{file}:{number}"
-            results.append(_evaluate(annotator, atoms, column, name))
+            results.append(_evaluate(annotator, atoms, column, name, part))
             if report is not None:
                 report(name)
         if target is not None:
@@ -184,7 +194,15 @@ def evaluate_files(
     return Evaluation(results)
 
 
-def _evaluate(annotator: Annotator, atoms: Atoms, column: str, name: str) -> StructureEvaluation:
+def _training_parts(annotator: Annotator) -> dict[str, str]:
+    """Part of the model's data by checksum of the file, from the record that it carries."""
+    data: dict[str, dict[str, str]] = annotator.metadata["training"].get("data", {})
+    return {sha256: part for part, files in data.items() for sha256 in files.values() if sha256}
+
+
+def _evaluate(
+    annotator: Annotator, atoms: Atoms, column: str, name: str, part: str | None
+) -> StructureEvaluation:
     """Annotate ``atoms`` in place, and keep what it said before."""
     label = label_of(atoms, column, name)
     if label is not None and column in annotator.outputs:
@@ -201,7 +219,7 @@ def _evaluate(annotator: Annotator, atoms: Atoms, column: str, name: str) -> Str
         metrics = None if label is None else compute_metrics(prediction, label)
     except DatasetError as error:
         raise DatasetError(f"{name}: {error}") from error
-    return StructureEvaluation(name, prediction, std, label, metrics)
+    return StructureEvaluation(name, prediction, std, label, metrics, part)
 
 
 def _targets(files: Sequence[Path], folder: Path) -> list[Path]:

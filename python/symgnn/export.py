@@ -30,7 +30,7 @@ from .samples import sample_glass
 from .scripted.density_regression import ExportedDensityRegression
 from .scripted.symgnn import ExportedSymGNN
 from .training.checkpoint import load_checkpoint, restore_model
-from .training.config import parse_config, preset
+from .training.config import TrainingConfig, parse_config, preset
 
 FORMAT = 1
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -64,9 +64,10 @@ def export_checkpoint(checkpoint: Path, output: Path, *, dtype: str = "float32")
         "data": content["checksums"],
         "epoch": content["epoch"],
         "validation": content["validation"],
-        "seed": config.seed,
         "config": config.model_dump(),
     }
+    if isinstance(config, TrainingConfig):
+        training["seed"] = config.seed
     if "held_out" in content:
         training["held_out"] = content["held_out"]
         training["held_out_structures"] = content["held_out_structures"]

@@ -97,12 +97,22 @@ def evaluate(
         )
     for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
+    if evaluation.known:
+        print(f"warning: {_known_line(evaluation.known)}", file=sys.stderr)
     if plot is not None:
         draw(evaluation, plot)
     if as_json:
         typer.echo(json.dumps(evaluation.as_dict(), indent=2))
     else:
         _print(evaluation)
+
+
+def _known_line(known: dict[str, str]) -> str:
+    names = ", ".join(f"{name} ({part})" for name, part in known.items())
+    return (
+        f"the model was made with {names}: scores there say little about other structures; "
+        "evaluate it on files that it has not seen"
+    )
 
 
 def _print(evaluation: Evaluation) -> None:

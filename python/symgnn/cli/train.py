@@ -13,7 +13,7 @@ from symgnn.errors import Interrupted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from symgnn.training.config import TrainingConfig
+    from symgnn.training.config import FitConfig
     from symgnn.training.loop import Epoch
 
 
@@ -46,7 +46,7 @@ def train(
 
       symgnn train config.yaml --resume
     """
-    from symgnn.training.config import dump_config, load_config
+    from symgnn.training.config import FitConfig, dump_config, load_config
     from symgnn.training.config import preset as named_preset
 
     if preset is not None:
@@ -64,9 +64,7 @@ def train(
     changes += [] if device is None else [f"device={device}"]
     settings = load_config(config, changes)
 
-    from symgnn.models import DensityRegressionConfig
-
-    if isinstance(settings.model, DensityRegressionConfig):
+    if isinstance(settings, FitConfig):
         if resume:
             raise typer.BadParameter("a density regression is fitted at once: leave out --resume")
         _fit(settings, config.parent)
@@ -89,12 +87,12 @@ def train(
     typer.echo(f"next: symgnn export {result.best} -o model.pt")
 
 
-def _fit(settings: TrainingConfig, base: Path) -> None:
+def _fit(settings: FitConfig, base: Path) -> None:
     """Fit a density regression, which takes about ten seconds for 8,000 atoms."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from symgnn.training.regression import fit
+    from symgnn.training.regression import FEWEST_STRUCTURES, fit
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
@@ -110,6 +108,10 @@ def _fit(settings: TrainingConfig, base: Path) -> None:
             )
     except KeyboardInterrupt:
         raise Interrupted("interrupted; nothing was written: start it again") from None
+    if result.held_out is None:
+        few = f"with fewer than {FEWEST_STRUCTURES} training structures"
+        typer.echo(f"no held-out score: nothing can be left out of the fit {few}")
+        typer.echo(f"no energy_barrier_std: the model will not know its uncertainty {few}")
     for name, metrics in result.structures.items():
         typer.echo(f"{name}, held out: Pearson {metrics.pearson:.4f}, MAE {metrics.mae:.4f} eV")
     for kind, pooled in (("held out, pooled", result.held_out), ("validation", result.validation)):

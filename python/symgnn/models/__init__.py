@@ -24,9 +24,9 @@ def _symgnn_by_default(values: Any) -> Any:
     return {"architecture": "symgnn", **values} if isinstance(values, dict) else values
 
 
-ModelConfig = Annotated[
+AnyNetworkConfig = Annotated[
     Annotated[
-        # The registry: one line per architecture.
+        # The registry: one line per network.
         SymGNNConfig
         | MLPConfig
         | GCNConfig
@@ -35,13 +35,12 @@ ModelConfig = Annotated[
         | MGCNConfig
         | MPNNConfig
         | FAENetConfig
-        | EquivariantConfig
-        | DensityRegressionConfig,
+        | EquivariantConfig,
         Field(discriminator="architecture"),
     ],
     BeforeValidator(_symgnn_by_default),
 ]
-"""Configuration of any registered architecture, tagged by ``architecture`` (default: symgnn)."""
+"""Configuration of any network, tagged by ``architecture`` (default: symgnn)."""
 
 
 def build_model(config: NetworkConfig, elements: int) -> BarrierNetwork | DensityRegression:
@@ -51,10 +50,10 @@ def build_model(config: NetworkConfig, elements: int) -> BarrierNetwork | Densit
 
 
 __all__ = [
+    "AnyNetworkConfig",
     "BarrierNetwork",
     "DensityRegression",
     "DensityRegressionConfig",
-    "ModelConfig",
     "NetworkConfig",
     "SymGNN",
     "SymGNNConfig",

@@ -155,7 +155,8 @@ class EdgeAttention(nn.Module):
             sums: [2, C] of f and f² over all edges, in training.
             edges: their number.
         """
-        weight, bias = self.edge_projection.weight.T, self.edge_projection.bias
+        weight: Tensor = self.edge_projection.weight.T
+        bias: Tensor = self.edge_projection.bias
         if isinstance(self.edge_normalization, nn.BatchNorm1d):
             scale, shift = batch_affine(self.edge_normalization, sums, edges)
             weight, bias = scale[:, None] * weight, bias + shift @ weight

@@ -47,7 +47,8 @@ class DensityRegressionConfig(NetworkConfig):
     strength: float = Field(30.0, gt=0.0)
     """Of the ridge penalty on the weights of standardized features."""
     jackknife_groups: int = Field(10, ge=2)
-    """Structures are dealt into at most this many groups; fewer than three give no uncertainty."""
+    """Groups that structures are dealt into, at most one per structure. Fewer than three structures
+    are not grouped, and the model then gives no uncertainty."""
     components: int = Field(16, ge=1)
     """Principal components of an atom's densities whose averages the novelty score looks at."""
 

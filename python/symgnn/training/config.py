@@ -1,4 +1,4 @@
-"""Training configuration: strict, with the paper's values as preset ``paper``."""
+"""Configuration of a training or a fit: strict, with the paper's values as preset ``paper``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..errors import ConfigError
 from ..keys import ENERGY_BARRIER
 from ..models import (
+    AnyNetworkConfig,
     DensityRegressionConfig,
-    ModelConfig,
+    NetworkConfig,
     SymGNNConfig,
     SymmetrizationConfig,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pydantic_core import ErrorDetails
+
+
+_FITTED = "density_regression"
+"""The one architecture that is fitted in closed form; all others are networks."""
 
 
 class DataConfig(BaseModel):
@@ -58,13 +64,30 @@ class OptimizerConfig(BaseModel):
     """Largest gradient norm; null for none."""
 
 
-class TrainingConfig(BaseModel):
-    """Everything that decides a training run."""
+class RunConfig(BaseModel):
+    """What the training of a network and the fit of a density regression share."""
 
     model_config = ConfigDict(extra="forbid")
 
     data: DataConfig = DataConfig()
-    model: ModelConfig = SymGNNConfig()
+    model: NetworkConfig
+    device: str = "auto"
+    threads: int | None = Field(None, ge=1)
+    """torch threads; null for torch's own choice."""
+    output: str = "run"
+    """Folder of checkpoints and metrics. Relative to the config."""
+
+
+class FitConfig(RunConfig):
+    """Everything that decides the fit of a density regression, which nothing random enters."""
+
+    model: DensityRegressionConfig = DensityRegressionConfig()
+
+
+class TrainingConfig(RunConfig):
+    """Everything that decides the training of a network."""
+
+    model: AnyNetworkConfig = SymGNNConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     epochs: int = Field(200, ge=1)
     patience: int = Field(50, ge=1)
@@ -84,11 +107,6 @@ class TrainingConfig(BaseModel):
     """Decay per step of the exponential average of the weights, which is what is validated and
     exported; 0 for none."""
     seed: int = Field(0, ge=0)
-    device: str = "auto"
-    threads: int | None = Field(None, ge=1)
-    """torch threads; null for torch's own choice."""
-    output: str = "run"
-    """Folder of checkpoints and metrics. Relative to the config."""
 
 
 def _paper() -> TrainingConfig:
@@ -135,22 +153,26 @@ def _lengths() -> TrainingConfig:
     )
 
 
-def _cuzr() -> TrainingConfig:
+def _cuzr() -> FitConfig:
     """The shipped model ``cuzr``, a density regression: two minutes on one core."""
-    return TrainingConfig(model=DensityRegressionConfig())
+    return FitConfig()
 
 
-PRESETS = {"paper": _paper, "lengths": _lengths, "cuzr": _cuzr}
+PRESETS: dict[str, Callable[[], TrainingConfig | FitConfig]] = {
+    "paper": _paper,
+    "lengths": _lengths,
+    "cuzr": _cuzr,
+}
 
 
-def preset(name: str) -> TrainingConfig:
+def preset(name: str) -> TrainingConfig | FitConfig:
     """A named configuration. Raises ConfigError for an unknown name."""
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}; there are: {', '.join(PRESETS)}")
     return PRESETS[name]()
 
 
-def load_config(path: Path, overrides: list[str] | None = None) -> TrainingConfig:
+def load_config(path: Path, overrides: list[str] | None = None) -> TrainingConfig | FitConfig:
     """Read a YAML configuration and apply dotted overrides such as ``optimizer.name=adam``.
 
     Raises:
@@ -171,30 +193,44 @@ def load_config(path: Path, overrides: list[str] | None = None) -> TrainingConfi
     return parse_config(values, str(path))
 
 
-def parse_config(values: dict[str, Any], origin: str) -> TrainingConfig:
+def parse_config(values: dict[str, Any], origin: str) -> TrainingConfig | FitConfig:
     """Validate plain values. Raises ConfigError naming every wrong key in one line."""
+    model = values.get("model")
+    fitted = isinstance(model, dict) and model.get("architecture") == _FITTED
     try:
-        return TrainingConfig.model_validate(values)
+        return (FitConfig if fitted else TrainingConfig).model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_describe(problem) for problem in error.errors())
+        describe = _describe_fit if fitted else _describe
+        problems = "; ".join(describe(problem) for problem in error.errors())
         raise ConfigError(f"{origin}: {problems}") from error
 
 
 def _describe(problem: ErrorDetails) -> str:
-    """A key and what is wrong with it."""
-    location = [str(part) for part in problem["loc"]]
-    if location[:1] == ["model"]:
-        del location[1:2]  # the architecture, which is not part of the key
-    message = problem["msg"]
-    if problem["type"] == "extra_forbidden":
-        message = "unknown key"
-    elif problem["type"] == "union_tag_invalid":
+    """A key of a network's configuration and what is wrong with it."""
+    if problem["loc"][:1] == ("model",):
+        # The architecture is not part of the key.
+        problem = {**problem, "loc": ("model", *problem["loc"][2:])}
+    if problem["type"] == "union_tag_invalid":
         context = problem["ctx"]
-        message = f"unknown architecture '{context['tag']}'; there are {context['expected_tags']}"
-    return f"{'.'.join(location) or 'configuration'}: {message}"
+        known = f"{context['expected_tags']}, '{_FITTED}'"
+        return f"model: unknown architecture '{context['tag']}'; there are {known}"
+    return _line(problem)
 
 
-def dump_config(config: TrainingConfig) -> str:
+def _describe_fit(problem: ErrorDetails) -> str:
+    """A key of a density regression's configuration and what is wrong with it."""
+    (name, *inner) = problem["loc"] or ("",)
+    if not inner and name in TrainingConfig.model_fields and name not in FitConfig.model_fields:
+        return f"{name} serves networks only: leave it out of a {_FITTED}"
+    return _line(problem)
+
+
+def _line(problem: ErrorDetails) -> str:
+    message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+    return f"{'.'.join(map(str, problem['loc'])) or 'configuration'}: {message}"
+
+
+def dump_config(config: TrainingConfig | FitConfig) -> str:
     """The whole configuration as YAML."""
     text: str = yaml.safe_dump(config.model_dump(), sort_keys=False, default_flow_style=None)
     return text

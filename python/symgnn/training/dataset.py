@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DatasetError, StructureError
+from ..errors import ConfigError, DatasetError, StructureError
 from ..graph import Graph, build_graph
 from ..keys import ENERGY_BARRIER, MODEL
+from ..lammps_files import check_elements
 from ..structures import STANDARD_STREAM, read_structures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import ase
@@ -41,6 +42,77 @@ class LabeledFile:
     sha256: str
 
 
+def checksum(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits; empty for standard input, which is read once."""
+    if str(path) == STANDARD_STREAM:
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+Parts = dict[str, dict[str, LabeledFile]]
+"""Files by part of the data (train, validation, thermal) and name in the configuration."""
+
+
+def read_parts(names: Mapping[str, Sequence[str]], base: Path, label: str) -> Parts:
+    """Read the labeled files of a configuration, each of which may stand in it once.
+
+    Args:
+        names: of the files in each part, relative to ``base``.
+        base: folder of the configuration.
+        label: name of the per-atom column.
+
+    Raises:
+        ConfigError: a file is named twice, or has the content of another.
+        DatasetError, StructureError: as :func:`read_labeled`.
+    """
+    places = [(part, name) for part in names for name in names[part]]
+    _refuse_repeated(places, [str((base / name).resolve()) for _, name in places])
+    files = [read_labeled(base / name, label) for _, name in places]
+    _refuse_repeated(places, [file.sha256 for file in files])
+    parts: Parts = {part: {} for part in names}
+    for (part, name), file in zip(places, files, strict=True):
+        parts[part][name] = file
+    return parts
+
+
+def _refuse_repeated(places: Sequence[tuple[str, str]], identities: Sequence[str]) -> None:
+    first: dict[str, tuple[str, str]] = {}
+    for (part, name), identity in zip(places, identities, strict=True):
+        if identity in first:
+            other_part, other = first[identity]
+            raise ConfigError(
+                f"data.{part}: {name} is the same as {other} in data.{other_part}; "
+                "name every file once"
+            )
+        first[identity] = (part, name)
+
+
+def checksums_of(parts: Parts) -> dict[str, dict[str, str]]:
+    """SHA-256 of every file by part and name, for the record."""
+    return {
+        part: {name: file.sha256 for name, file in files.items()} for part, files in parts.items()
+    }
+
+
+def choose_elements(wanted: Sequence[str] | None, files: Iterable[LabeledFile]) -> list[str]:
+    """Chemical symbols in the order of species: those wanted, or those of the files, sorted.
+
+    Raises:
+        ConfigError: one that is no chemical symbol, or stands there twice.
+    """
+    if not wanted:
+        structures = [atoms for file in files for atoms in file.structures]
+        return sorted({symbol for atoms in structures for symbol in atoms.symbols.species()})
+    try:
+        check_elements(wanted)
+    except StructureError as error:
+        raise ConfigError(f"data.elements: {error}") from error
+    if len(set(wanted)) < len(wanted):
+        raise ConfigError("data.elements: an element stands there twice; name each once")
+    return list(wanted)
+
+
 def read_labeled(path: Path, label: str) -> LabeledFile:
     """Read structures that carry the per-atom array ``label``.
 
@@ -62,7 +134,7 @@ def read_labeled(path: Path, label: str) -> LabeledFile:
             )
     if not any((~np.isnan(atoms.arrays[label].astype(float))).any() for atoms in structures):
         raise DatasetError(f"{path}: every value of column {label!r} is NaN, nothing is labeled")
-    return LabeledFile(path, structures, _sha256(path))
+    return LabeledFile(path, structures, checksum(path))
 
 
 def label_of(atoms: ase.Atoms, label: str, where: str) -> NDArray[np.float64] | None:
@@ -159,9 +231,3 @@ def merge(graphs: Sequence[LabeledGraph]) -> LabeledGraph:
         torch.cat([item.label for item in graphs]),
         "+".join(item.name for item in graphs),
     )
-
-
-def _sha256(path: Path) -> str:
-    if str(path) == STANDARD_STREAM:
-        return ""  # read already, and gone
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -16,18 +16,24 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from .._native import load_core
-from ..errors import ConfigError, DatasetError, StructureError
+from ..errors import ConfigError, DatasetError
 from ..files import make_folder, remove_unfinished, written_whole
-from ..lammps_files import check_elements
-from ..models import DensityRegressionConfig, build_model, settle_normalization
+from ..models import build_model, settle_normalization
 from ..models.symmetrization import haar_rotations
 from .checkpoint import load_checkpoint, save_checkpoint
-from .config import OptimizerConfig, TrainingConfig, dump_config, parse_config
-from .dataset import LabeledFile, LabeledGraph, build_labeled_graphs, merge, read_labeled
+from .config import FitConfig, OptimizerConfig, TrainingConfig, dump_config, parse_config
+from .dataset import (
+    LabeledGraph,
+    build_labeled_graphs,
+    checksums_of,
+    choose_elements,
+    merge,
+    read_parts,
+)
 from .metrics import Metrics, compute_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from ..graph import Graph
@@ -114,7 +120,7 @@ class Run:
     """A training run: the state that a checkpoint holds, and the steps that change it."""
 
     def __init__(self, config: TrainingConfig, *, base: Path, resume: bool = False) -> None:
-        if isinstance(config.model, DensityRegressionConfig):
+        if isinstance(config, FitConfig):
             raise ConfigError("density_regression is fitted in closed form, not trained in epochs")
         if config.data.thermal:
             raise ConfigError("data.thermal serves density_regression only: leave it out")
@@ -123,39 +129,28 @@ class Run:
         if self.output.resolve() == base.resolve():
             raise ConfigError("output: name a folder of its own, beside the configuration")
         previous = self._previous(resume)
-        train_files, validation_files = (
-            {name: read_labeled(base / name, config.data.label) for name in names}
-            for names in (config.data.train, config.data.validation)
-        )
-        if not train_files or not validation_files:
+        data = config.data
+        parts = read_parts({"train": data.train, "validation": data.validation}, base, data.label)
+        if not parts["train"] or not parts["validation"]:
             raise ConfigError("data.train and data.validation each need at least one file")
-        self.elements = config.data.elements or elements_of(train_files.values())
-        try:
-            check_elements(self.elements)
-        except StructureError as error:
-            raise ConfigError(f"data.elements: {error}") from error
-        if len(set(self.elements)) < len(self.elements):
-            raise ConfigError("data.elements: an element stands there twice; name each once")
+        self.elements = choose_elements(data.elements, parts["train"].values())
         self.device = choose_device(config.device)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         _keep_freed_memory()
 
-        def graphs(files: dict[str, LabeledFile]) -> list[LabeledGraph]:
-            return build_labeled_graphs(
-                list(files.values()),
-                config.data.label,
+        self.train_graphs, self.validation_graphs = (
+            build_labeled_graphs(
+                list(parts[part].values()),
+                data.label,
                 cutoff=config.model.cutoff,
                 elements=self.elements,
                 self_edges=config.model.self_edges,
                 device=self.device,
             )
-
-        self.train_graphs, self.validation_graphs = graphs(train_files), graphs(validation_files)
-        self.checksums = {
-            part: {name: file.sha256 for name, file in files.items()}
-            for part, files in (("train", train_files), ("validation", validation_files))
-        }
+            for part in ("train", "validation")
+        )
+        self.checksums = checksums_of(parts)
         self._check_labels()
 
         torch.manual_seed(config.seed)
@@ -435,18 +430,6 @@ def make_schedule(
         return 0.5 * (1.0 + math.cos(math.pi * progress))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-def elements_of(files: Iterable[LabeledFile]) -> list[str]:
-    """Chemical symbols that occur in files, sorted."""
-    return sorted(
-        {
-            symbol
-            for file in files
-            for atoms in file.structures
-            for symbol in atoms.get_chemical_symbols()
-        }
-    )
 
 
 def _keep_freed_memory() -> None:

@@ -10,21 +10,30 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, DatasetError
-from ..files import make_folder, written_whole
-from ..models.density_regression import DensityRegression, DensityRegressionConfig
+from ..files import make_folder, remove_unfinished, written_whole
+from ..models.density_regression import DensityRegression
 from .checkpoint import save_checkpoint
-from .config import TrainingConfig, dump_config
-from .dataset import LabeledGraph, build_labeled_graphs, read_labeled
-from .loop import BEST, CONFIG, LAST, choose_device, elements_of
+from .config import dump_config
+from .dataset import (
+    LabeledGraph,
+    build_labeled_graphs,
+    checksums_of,
+    choose_elements,
+    read_parts,
+)
+from .loop import BEST, CONFIG, LAST, choose_device
 from .metrics import Metrics, compute_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from .config import FitConfig
     from .dataset import LabeledFile
 
-_FEWEST_STRUCTURES = 3  # for a jackknife
+FEWEST_STRUCTURES = 3
+"""For a jackknife, and so for scores on structures left out and for uncertainties."""
+
 _SMALLEST_SCALE = 1e-6
 _WHITENING_FLOOR = 0.02  # of standardized densities; directions that hardly vary count for little
 _OUTERMOST = 0.99
@@ -35,9 +44,8 @@ class Fit:
     """A finished fit.
 
     ``held_out`` scores every training structure with the map that was fitted without its group,
-    pooled and by structure (those whose labels differ); it is None for fewer than three structures.
-    ``validation`` is None
-    without validation files.
+    pooled and by structure (those whose labels differ); it is None for fewer than three structures,
+    as is then the model's uncertainty. ``validation`` is None without validation files.
     """
 
     best: Path
@@ -58,7 +66,7 @@ class _Moments:
 
 
 def fit(
-    config: TrainingConfig,
+    config: FitConfig,
     *,
     base: Path,
     report: Callable[[str, int, int], None] | None = None,
@@ -70,7 +78,7 @@ def fit(
     structures. Thermal copies count ``data.thermal_weight`` of each structure.
 
     Args:
-        config: with a ``DensityRegressionConfig`` as model.
+        config: the fit.
         base: folder that relative paths in the configuration start from.
         report: called with what is being done and how much of it is.
 
@@ -84,9 +92,8 @@ def fit(
 
 class _Fitter:
     def __init__(
-        self, config: TrainingConfig, base: Path, report: Callable[[str, int, int], None] | None
+        self, config: FitConfig, base: Path, report: Callable[[str, int, int], None] | None
     ) -> None:
-        assert isinstance(config.model, DensityRegressionConfig)
         self.config, self.options, self.base = config, config.model, base
         self.output = base / config.output
         if self.output.resolve() == base.resolve():
@@ -104,32 +111,25 @@ class _Fitter:
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         data = config.data
-        files = {
-            part: [read_labeled(base / name, data.label) for name in names]
-            for part, names in (("train", data.train), ("validation", data.validation))
-        }
-        copies = [read_labeled(base / name, data.label) for name in data.thermal]
-        self.checksums = {
-            part: {name: file.sha256 for name, file in zip(names, group, strict=True)}
-            for part, names, group in (
-                ("train", data.train, files["train"]),
-                ("validation", data.validation, files["validation"]),
-                ("thermal", data.thermal, copies),
-            )
-        }
-        self.elements = data.elements or elements_of(files["train"])
-        self.structures = self._graphs(files["train"])
-        self.validation = self._graphs(files["validation"])
-        self.copies = self._copies_of_structures(self._graphs(copies))
+        parts = read_parts(
+            {"train": data.train, "validation": data.validation, "thermal": data.thermal},
+            base,
+            data.label,
+        )
+        self.checksums = checksums_of(parts)
+        self.elements = choose_elements(data.elements, parts["train"].values())
+        self.structures = self._graphs(parts["train"])
+        self.validation = self._graphs(parts["validation"])
+        self.copies = self._copies_of_structures(self._graphs(parts["thermal"]))
         groups = min(self.options.jackknife_groups, len(self.structures))
-        self.groups = groups if len(self.structures) >= _FEWEST_STRUCTURES else 0
+        self.groups = groups if len(self.structures) >= FEWEST_STRUCTURES else 0
         self.model = DensityRegression(
             self.options, len(self.elements), 1 + self.groups if self.groups else 1
         ).to(self.device)
 
-    def _graphs(self, files: list[LabeledFile]) -> list[LabeledGraph]:
+    def _graphs(self, files: dict[str, LabeledFile]) -> list[LabeledGraph]:
         return build_labeled_graphs(
-            files,
+            list(files.values()),
             self.config.data.label,
             cutoff=self.options.cutoff,
             elements=self.elements,
@@ -166,21 +166,23 @@ class _Fitter:
             held_out, structures = self._held_out(predictions)
             validation = self._validate()
         make_folder(self.output)
+        remove_unfinished(self.output)
+        # Both are whole before either gets its name, so that a full disk leaves neither.
         with written_whole(self.output / CONFIG) as unfinished:
             unfinished.write_text(dump_config(self.config), encoding="utf-8")
-        save_checkpoint(
-            self.output / BEST,
-            {
-                "config": self.config.model_dump(),
-                "elements": list(self.elements),
-                "epoch": 0,
-                "validation": None if validation is None else validation.as_dict(),
-                "held_out": None if held_out is None else held_out.as_dict(),
-                "held_out_structures": {k: v.as_dict() for k, v in structures.items()},
-                "checksums": self.checksums,
-                "network": self.model.state_dict(),
-            },
-        )
+            save_checkpoint(
+                self.output / BEST,
+                {
+                    "config": self.config.model_dump(),
+                    "elements": list(self.elements),
+                    "epoch": 0,
+                    "validation": None if validation is None else validation.as_dict(),
+                    "held_out": None if held_out is None else held_out.as_dict(),
+                    "held_out_structures": {k: v.as_dict() for k, v in structures.items()},
+                    "checksums": self.checksums,
+                    "network": self.model.state_dict(),
+                },
+            )
         return Fit(self.output / BEST, sum(self.model.sizes), held_out, structures, validation)
 
     def _standardize(self) -> None:
