@@ -20,6 +20,7 @@ import symgnn
 from symgnn import Annotator, SymGNNCalculator
 from symgnn._native import check_torch_version
 from symgnn.errors import StructureError, SymGNNError
+from symgnn.export import export_random
 from symgnn.graph import build_graph
 from tiny_model import CUTOFF, ELEMENTS, tiny_network, write_tiny_model
 
@@ -36,6 +37,14 @@ def models(tmp_path_factory) -> dict[str, Path]:
         "float64": write_tiny_model(folder / "double.pt"),
         "std": write_tiny_model(folder / "uncertain.pt", std=True),
     }
+
+
+@pytest.fixture(scope="module")
+def paper(tmp_path_factory) -> Path:
+    """The paper's network with random weights."""
+    file = tmp_path_factory.mktemp("paper") / "paper.pt"
+    export_random("paper", ELEMENTS, file)
+    return file
 
 
 def eager_barriers(atoms: Atoms, **options) -> np.ndarray:
@@ -152,6 +161,30 @@ def test_parts_of_a_large_graph_give_the_whole(models, glass) -> None:
         assert first.tobytes() == again.tobytes(), threads
         np.testing.assert_allclose(first, results[1][0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(results[3][0], eager_barriers(large), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("model", ["paper", "cuzr"])
+@pytest.mark.parametrize("chunk", [1, 7, 64, 10**6])
+def test_chunks_change_nothing_beyond_rounding(paper, glass, model, chunk) -> None:
+    """A given chunk also means that edge features are computed anew for every layer."""
+    file = paper if model == "paper" else model
+    atoms = glass[:300]
+    whole = Annotator(file).predict([atoms])[0]
+    chunks = Annotator(file, chunk=chunk).predict([atoms])[0]
+    np.testing.assert_allclose(chunks, whole, rtol=1e-6, atol=2e-5)
+
+
+def test_a_negative_chunk_is_refused(models) -> None:
+    with pytest.raises(SymGNNError, match="chunk must be 0"):
+        Annotator(models["std"], chunk=-1)
+
+
+def test_the_order_of_atoms_in_an_error_is_that_of_the_structure(models, glass) -> None:
+    """Inside, atoms are put in spatial order."""
+    atoms = glass.copy()
+    atoms.positions[5, 1] = np.nan
+    with pytest.raises(StructureError, match="atom 5"):
+        Annotator(models["std"]).predict([atoms])
 
 
 def test_threads_change_nothing_beyond_rounding(models, glass) -> None:

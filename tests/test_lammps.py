@@ -192,12 +192,14 @@ def test_uncertainty_and_several_models_at_once(
     script = compute(models / "std.pt", "std yes threads 2 device cpu", "two")
     script += compute(models / "std.pt", "std no", "one")
     script += compute(models / "float64.pt", "", "other")
-    script += dump("c_two[1] c_two[2] c_one c_other", every=20) + MOVE + "run 20"
+    script += compute(models / "float64.pt", "chunk 60", "chunks")
+    script += dump("c_two[1] c_two[2] c_one c_other c_chunks", every=20) + MOVE + "run 20"
     for frame in simulation.succeed(script, ranks).frames():
         std = models / "std.pt"
         assert largest_difference(frame, std, "c_two[1]") <= 1e-9
         assert largest_difference(frame, std, "c_two[2]", output="energy_barrier_std") <= 1e-9
         assert largest_difference(frame, models / "float64.pt", "c_other") <= 1e-9
+        assert largest_difference(frame, models / "float64.pt", "c_chunks") <= 1e-9
         np.testing.assert_array_equal(frame.arrays["c_one"], frame.arrays["c_two[1]"])
 
 
@@ -501,6 +503,7 @@ def test_wrong_model_file(
         ("{model} Cu Zr device cuda:77", ["cuda:77", "absent"]),
         ("{model} Cu Zr threads 0", ["threads needs a positive number"]),
         ("{model} Cu Zr threads two", ["two"]),
+        ("{model} Cu Zr chunk 0", ["chunk needs a positive number of atoms"]),
         ("{model} Cu Zr std maybe", ["maybe"]),
         ("{model} Cu Zr std yes", ["energy_barrier_std"]),
         ("{model} Cu Zr positions average", ["f_ID"]),

@@ -13,7 +13,7 @@ namespace symgnn {
 class Annotator {
  public:
   /// threads: torch and neighbor-list threads for each call; 0 leaves torch's own setting.
-  /// chunk: atoms that the network works on at a time; 0 leaves it to the machine.
+  /// chunk: atoms that the network works on at a time; 0 leaves it to SymGNN.
   Annotator(const std::string &path, const std::string &device, int threads, int chunk,
             int local_rank = 0);
 

@@ -71,16 +71,23 @@ class Annotator:
         model: a file written by ``symgnn export``, or the name of a shipped model.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads during a call; 0 leaves torch's setting.
+        chunk: atoms that the network works on at a time; fewer need less memory and, where edge
+            features are computed anew for each layer, more time. 0 leaves the choice to SymGNN.
 
     Raises:
         ModelError: the file is no model that this version can read, or the device is absent.
     """
 
     def __init__(
-        self, model: str | PathLike[str] = "cuzr", *, device: str = "auto", threads: int = 0
+        self,
+        model: str | PathLike[str] = "cuzr",
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        chunk: int = 0,
     ) -> None:
         self.path = find_model(model)
-        self._core = load_core().Annotator(str(self.path), device, threads)
+        self._core = load_core().Annotator(str(self.path), device, threads, chunk)
         self.metadata: dict[str, Any] = json.loads(self._core.metadata_json)
         self._sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
         self._species = {symbol: index for index, symbol in enumerate(self.elements)}
@@ -218,16 +225,23 @@ class SymGNNCalculator(Calculator):
         model: a file written by ``symgnn export``, or the name of a shipped model.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads during a call; 0 leaves torch's setting.
+        chunk: atoms that the network works on at a time; fewer need less memory and, where edge
+            features are computed anew for each layer, more time. 0 leaves the choice to SymGNN.
     """
 
     implemented_properties: list[str] = [keys.ENERGY_BARRIER]  # noqa: RUF012 (ASE's convention)
     ignored_changes: set[str] = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
     def __init__(
-        self, model: str | PathLike[str] = "cuzr", *, device: str = "auto", threads: int = 0
+        self,
+        model: str | PathLike[str] = "cuzr",
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        chunk: int = 0,
     ) -> None:
         super().__init__()
-        self.annotator = Annotator(model, device=device, threads=threads)
+        self.annotator = Annotator(model, device=device, threads=threads, chunk=chunk)
         self.implemented_properties = self.annotator.outputs
 
     def calculate(

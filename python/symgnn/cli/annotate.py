@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from symgnn.cli.options import (
+    ChunkOption,
     DeviceOption,
     ElementsOption,
     ModelOption,
@@ -65,6 +66,7 @@ def annotate(
     ] = ":",
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
+    chunk: ChunkOption = 0,
 ) -> None:
     """Add the energy barrier of every atom (eV) to structures, in any format.
 
@@ -78,7 +80,7 @@ def annotate(
     if output is not None and suffix is not None:
         raise SymGNNError("--output and --suffix exclude each other: give one of them")
     targets = _targets(structures, output, suffix, output_format)
-    annotator = Annotator(model, device=device, threads=threads)
+    annotator = Annotator(model, device=device, threads=threads, chunk=chunk)
     with _progress() as progress:
         for source, target in zip(structures, targets, strict=True):
             _annotate_file(

@@ -26,6 +26,14 @@ DeviceOption = Annotated[
     str,
     typer.Option("--device", help="auto, cpu, cuda or cuda:N; auto takes a GPU if there is one."),
 ]
+ChunkOption = Annotated[
+    int,
+    typer.Option(
+        "--chunk",
+        min=0,
+        help="Atoms at a time: fewer take less memory and more time; 0 leaves it to SymGNN.",
+    ),
+]
 ThreadsOption = Annotated[
     int, typer.Option("--threads", min=0, help="CPU threads; 0 leaves the choice to torch.")
 ]
