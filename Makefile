@@ -14,7 +14,7 @@ PYTHON_FILES := python tests examples cmake setup.py $(wildcard benchmarks)
 # makes a step take a hundred times as long.
 test test-slow: export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: install demo test test-slow lint bench pretrained clean
+.PHONY: install demo test test-slow test-sanitize lint bench pretrained clean
 
 install: $(BUILD_STAMP)
 
@@ -36,6 +36,26 @@ test: install
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m slow
+
+# The C++ parts in a build that stops at bad memory accesses and undefined operations. Python and
+# LAMMPS are no such builds, so that the sanitizers' runtimes are loaded before everything else; what
+# they leave allocated at their end is not ours to report.
+SANITIZED := $(CURDIR)/build/sanitize
+SANITIZED_TESTS := tests/test_core.py tests/test_annotator.py tests/test_edge_attention.py \
+    tests/test_model_file.py tests/test_older_models.py tests/test_lammps.py
+RUNTIMES = $(foreach name,asan ubsan stdc++,$(shell $(CXX) -print-file-name=lib$(name).so))
+
+test-sanitize: export PATH := $(CURDIR)/$(BIN):$(PATH)
+test-sanitize: install
+	cmake -S . -B $(SANITIZED) -G Ninja -DCMAKE_BUILD_TYPE=Release -DSYMGNN_SANITIZE=ON \
+	    -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python -DSYMGNN_ABSOLUTE_RPATH=ON
+	cmake --build $(SANITIZED)
+	mkdir -p $(SANITIZED)/package
+	cp -r python/symgnn $(SANITIZED)/package/
+	find $(SANITIZED)/package -name '*.so' -delete  # those of the other build
+	cmake --install $(SANITIZED) --prefix $(SANITIZED)/package/symgnn
+	PYTHONPATH=$(SANITIZED)/package LD_PRELOAD="$(RUNTIMES)" UBSAN_OPTIONS=print_stacktrace=1 \
+	    ASAN_OPTIONS=detect_leaks=0 python -m pytest -q $(SANITIZED_TESTS)
 
 lint: install
 	$(BIN)/ruff check $(PYTHON_FILES)
