@@ -18,16 +18,21 @@ import numpy as np
 from symgnn._native import load_core
 from symgnn.annotator import Annotator
 from symgnn.graph import build_graph
-from symgnn.models import DensityRegression, ModelConfig, SymGNN
-from symgnn.samples import sample_slab
+from symgnn.models import (
+    DensityRegression,
+    DensityRegressionConfig,
+    ModelConfig,
+    SymGNN,
+    SymGNNConfig,
+)
+from symgnn.samples import sample_glass, sample_slab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import torch
-    from torch import nn
 
-    from symgnn.graph import Graph
+    from symgnn.models import NetworkConfig
 
 _LONGEST, _LONG_ENOUGH = 30.0, 1.0  # seconds of all calls
 _FEWEST, _USUAL, _MOST = 2, 4, 20  # calls
@@ -77,53 +82,63 @@ def _eager(request: dict[str, Any]) -> dict[str, Any]:
     annotator = Annotator(request["model"], device="cpu")
     metadata, device = annotator.metadata, request["device"]
     dtype = getattr(torch, metadata["dtype"])
-    model = _eager_model(request["model"], metadata)
-    slab = sample_slab(request["atoms"], annotator.elements)
+    model = _eager_model(request["model"], metadata).to(dtype)
+    needed, free = eager_memory(model, request["atoms"]), free_memory(device)
+    if needed > free:
+        raise Skipped(f"plain torch needs about {needed:.0f} MB, and {free:.0f} MB are free")
     graph = build_graph(
-        slab,
+        sample_slab(request["atoms"], annotator.elements),
         annotator.cutoff,
         annotator.elements,
         self_edges=metadata["self_edges"],
         dtype=dtype,
     )
-    needed, free = eager_memory(model, graph), free_memory(device)
-    if needed > free:
-        raise Skipped(f"plain torch needs about {needed:.0f} MB, and {free:.0f} MB are free")
-    model = model.to(device, dtype).eval()
+    model = model.to(device).eval()
     inputs = graph.to(device).inputs
     with torch.inference_mode():
         return _timed(lambda: model(*inputs), device)
 
 
-def _eager_model(path: str, metadata: dict[str, Any]) -> nn.Module:
+def _eager_model(path: str, metadata: dict[str, Any]) -> SymGNN | DensityRegression:
     import torch
     from pydantic import TypeAdapter
 
     if "architecture" not in metadata:
         raise Skipped("the model file does not say what its architecture is")
-    config: Any = TypeAdapter(ModelConfig).validate_python(metadata["architecture"])
+    config = TypeAdapter[ModelConfig](ModelConfig).validate_python(metadata["architecture"])
     elements = len(metadata["elements"])
-    if config.architecture == "density_regression":
+    if isinstance(config, DensityRegressionConfig):
         return DensityRegression(config, elements, torch.jit.load(path).members)
-    model: nn.Module = config.build(elements)
-    return model
+    if isinstance(config, SymGNNConfig):
+        return SymGNN(config, elements)
+    raise Skipped(f"no model file holds the architecture {config.architecture}")
 
 
-def eager_memory(model: nn.Module, graph: Graph) -> float:
-    """About what a model takes in plain torch beside its graph, MB.
+def eager_memory(model: SymGNN | DensityRegression, atoms: int) -> float:
+    """About what a model takes in plain torch for a piece of the sample glass, MB.
 
     The attention of a SymGNN holds up to five tensors edges × heads × width at a time: hidden
     features, values, weighted values, and one or two in the making. A density regression holds the
     features of all atoms some times over, and its weights once for each atom and member.
     """
-    atoms, edges = len(graph.species), graph.edge_index.shape[1]
     if isinstance(model, SymGNN):
-        numbers = 5 * edges * max(model.config.heads) * model.config.width
-    elif isinstance(model, DensityRegression):
-        numbers = atoms * sum(model.sizes) * (model.members + 4)
+        numbers = 5 * _edges(model.config, atoms) * max(model.config.heads) * model.config.width
     else:
-        raise Skipped(f"nobody knows how much memory {type(model).__name__} takes in plain torch")
-    return numbers * graph.edge_vector.element_size() / 1e6
+        numbers = atoms * sum(model.sizes) * (model.members + 4)
+    return numbers * next(model.buffers()).element_size() / 1e6
+
+
+def _edges(config: NetworkConfig, atoms: int) -> int:
+    """As many for each atom as in the whole sample glass."""
+    glass = sample_glass()
+    index, _ = load_core().find_edges(
+        glass.positions,
+        glass.cell.array,
+        glass.pbc,
+        config.cutoff,
+        self_edges=config.self_edges,
+    )
+    return atoms * int(index.shape[1]) // len(glass)
 
 
 def free_memory(device: str) -> float:

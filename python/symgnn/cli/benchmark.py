@@ -83,12 +83,12 @@ def benchmark(
         typer.Option("--plot", metavar="FILE.png", help="Picture: seconds over atoms."),
     ] = None,
 ) -> None:
-    """Measure time and memory of annotation on this machine, against what they should be held to.
+    """Measure time and memory of annotation on this machine.
 
-    That is: the same network in plain torch, one EAM step of the same glass in LAMMPS, the
-    neighbor list alone, and the network's arithmetic at the speed of a large matrix product.
-    With --live: EAM runs in LAMMPS with annotation on the way, against the same runs without.
-    The JSON grows with every measurement; Ctrl-C keeps what is there.
+    They stand beside the same network in plain torch, one EAM step of LAMMPS,
+    the neighbor list alone, and the network's arithmetic at the speed of a large
+    matrix product. With --live, EAM runs with annotation on the way stand beside
+    the same runs without. The JSON grows with every measurement; Ctrl-C keeps it.
 
     Examples:
 
