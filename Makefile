@@ -65,7 +65,9 @@ lint: install
 
 # Speed and agreement. The scripts about accuracy take longer: see benchmarks/README.md.
 bench: install
-	set -e; for script in annotation agreement temperature; do \
+	$(BIN)/symgnn benchmark --model paper --threads 1 2 \
+	    -o benchmarks/results/sizes.json --plot benchmarks/results/sizes.png
+	set -e; for script in speed scaling agreement temperature; do \
 	    echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
 
 # The shipped model, anew from the published glasses.

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, cast
 import typer
 from typer.core import TyperGroup
 
-from symgnn.cli.options import join_element_names
+from symgnn.cli.options import join_values
 from symgnn.errors import Interrupted, SymGNNError
 
 VERBS: Final = (
@@ -29,6 +29,7 @@ VERBS: Final = (
     "evaluate",
     "export",
     "check",
+    "benchmark",
     "import-dataset",
     "sample",
     "potential",
@@ -43,7 +44,7 @@ class _Group(TyperGroup):
     """A group of verbs that lets ``main`` decide how errors look."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, join_element_names(args))
+        return super().parse_args(ctx, join_values(args))
 
     def invoke(self, ctx: Any) -> Any:
         try:

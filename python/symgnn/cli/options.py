@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -39,19 +40,29 @@ ThreadsOption = Annotated[
 ]
 
 
-def join_element_names(arguments: list[str]) -> list[str]:
-    """Let ``--elements Cu Zr`` mean ``--elements Cu,Zr``, as LAMMPS users write it."""
+def join_values(arguments: list[str]) -> list[str]:
+    """Let ``--elements Cu Zr`` mean ``--elements Cu,Zr``, as LAMMPS users write it.
+
+    For ``symgnn benchmark`` the same holds for the numbers after ``--sizes`` and ``--threads``.
+    """
+    belongs: dict[str, Callable[[str], bool]] = {"--elements": _is_symbol}
+    if arguments[:1] == ["benchmark"]:
+        belongs |= {"--sizes": str.isdigit, "--threads": str.isdigit}
     joined: list[str] = []
-    collecting = False
+    option = ""
     for argument in arguments:
-        symbol = _SYMBOL.fullmatch(argument) is not None and argument in chemical_symbols
-        if collecting and symbol and joined[-1] != "--elements":
+        if joined and joined[-1] in belongs:  # whatever it is, it is the value
+            joined.append(argument)
+        elif option and belongs[option](argument):
             joined[-1] += f",{argument}"
-            continue
-        if not (collecting and joined[-1] == "--elements"):
-            collecting = argument == "--elements"
-        joined.append(argument)
+        else:
+            option = argument if argument in belongs else ""
+            joined.append(argument)
     return joined
+
+
+def _is_symbol(argument: str) -> bool:
+    return _SYMBOL.fullmatch(argument) is not None and argument in chemical_symbols
 
 
 def element_names(text: str | None) -> list[str] | None:

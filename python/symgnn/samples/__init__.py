@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from symgnn.files import make_folder, written_whole
 from symgnn.potentials import write_potential
 from symgnn.structures import read_structures
@@ -38,6 +40,26 @@ def sample_glass(elements: Sequence[str] | None = None) -> Atoms:
         names = {"Cu": elements[0], "Zr": elements[-1]}
         atoms.symbols[:] = [names[symbol] for symbol in atoms.get_chemical_symbols()]
     return atoms
+
+
+def sample_slab(atoms: int, elements: Sequence[str] | None = None) -> Atoms:
+    """A slab of the sample glass, for measurements at any size.
+
+    The glass is repeated until it has enough atoms, along z first, and cut along z: periodic along
+    x and y, with two bare surfaces.
+
+    Args:
+        atoms: N.
+        elements: as in :func:`sample_glass`.
+    """
+    slab, axis = sample_glass(elements), 2
+    while len(slab) < atoms:
+        slab = slab.repeat([2 if index == axis else 1 for index in range(3)])
+        axis = (axis - 1) % 3
+    lowest = np.argsort(slab.positions[:, 2], kind="stable")[:atoms]
+    slab = slab[np.sort(lowest)]
+    slab.pbc = [True, True, False]
+    return slab
 
 
 def write_sample(folder: str | Path) -> list[Path]:
