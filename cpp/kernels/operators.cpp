@@ -35,6 +35,8 @@ void register_operators() {
                                                  __FILE__, __LINE__);
     made->def("has_kernel(Tensor tensor) -> bool", &has_kernel);
     register_edge_attention(*made);
+    register_local_densities(*made);
+    register_shell_sums(*made);
     return made;
   }();
 }
