@@ -58,13 +58,13 @@ Graph::Graph(const torch::Tensor &given_species, const torch::Tensor &given_inde
              const torch::Tensor &given_vector, std::int64_t elements)
     : species(given_species.contiguous()), edge_index(given_index.contiguous()) {
   TORCH_CHECK(species.dim() == 1 && species.scalar_type() == torch::kInt64, "species is int64 [N]");
-  TORCH_CHECK(edge_index.dim() == 2 && edge_index.size(1) > 0, "a graph needs at least one edge");
+  first = first_edges(edge_index, atoms());
+  TORCH_CHECK(edges() > 0, "a graph needs at least one edge");
   TORCH_CHECK(given_vector.sizes() == torch::IntArrayRef({edges(), 3}), "edge_vector is [E, 3]");
   TORCH_CHECK(given_vector.scalar_type() == torch::kFloat32 ||
                   given_vector.scalar_type() == torch::kFloat64,
               "edge_vector is float32 or float64");
   edge_vector = given_vector.stride(1) == 1 ? given_vector : given_vector.contiguous();
-  first = first_edges(edge_index, atoms());
   const std::int64_t *element = species.data_ptr<std::int64_t>();
   TORCH_CHECK(std::all_of(element, element + atoms(),
                           [&](std::int64_t k) { return k >= 0 && k < elements; }),
