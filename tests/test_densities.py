@@ -14,6 +14,7 @@ from scipy.special import eval_legendre, sph_harm_y
 from scipy.stats import ortho_group
 
 from conftest import random_glass
+from symgnn import operators  # noqa: F401  registers them
 from symgnn.graph import Graph, build_graph
 from symgnn.models.densities import LocalDensities, spherical_harmonics
 
@@ -48,9 +49,8 @@ def describe(graph: Graph) -> np.ndarray:
     densities = make_densities()
     result = np.zeros((len(graph.species), densities.radial + densities.angular + densities.coarse))
     if graph.edge_index.shape[1]:
-        center, neighbor = graph.edge_index
-        found = densities(graph.species, center, neighbor, graph.edge_vector).numpy()
-        first = int(center[0])
+        found = densities(*graph.inputs).numpy()
+        first = int(graph.edge_index[0, 0])
         result[first : first + len(found)] = found
     return result
 
@@ -180,17 +180,18 @@ def test_densities_of_few_atoms_are_what_they_are_defined_as(atoms: Atoms) -> No
 def test_the_size_of_blocks_does_not_matter(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = graph_of(random_glass(5, seed=3))
     assert graph.edge_index.shape[1] > 2 * 2048, "the usual block holds all edges"
-    usual = describe(graph)
+    densities = make_densities()
+    usual = densities.plain(*graph.inputs)
     monkeypatch.setattr("symgnn.models.densities.edge_block", lambda _: block)
-    np.testing.assert_allclose(describe(graph), usual, rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(densities.plain(*graph.inputs), usual, rtol=0, atol=ROUNDING)
 
 
 def test_scripted_densities_are_the_same() -> None:
     graph = graph_of(random_glass(4, seed=4))
     densities = make_densities()
     scripted = torch.jit.script(densities)
-    inputs = (graph.species, *graph.edge_index, graph.edge_vector)
-    torch.testing.assert_close(scripted(*inputs), densities(*inputs), rtol=0, atol=ROUNDING)
+    found, expected = scripted(*graph.inputs), densities(*graph.inputs)
+    torch.testing.assert_close(found, expected, rtol=0, atol=ROUNDING)
 
 
 # --- symmetries ---------------------------------------------------------------------------------
@@ -247,8 +248,12 @@ def at_distances(distances: np.ndarray) -> np.ndarray:
     vectors[:, 1] = distances[:, None] * [0.6, 0.0, 0.8]
     found: torch.Tensor = make_densities()(
         species,
-        torch.arange(count).repeat_interleave(2),
-        torch.tensor([count, count + 1]).repeat(count),
+        torch.stack(
+            [
+                torch.arange(count).repeat_interleave(2),
+                torch.tensor([count, count + 1]).repeat(count),
+            ]
+        ),
         torch.from_numpy(vectors).view(-1, 3),
     )
     return found.numpy()
@@ -316,5 +321,5 @@ def test_two_atoms_on_one_spot_give_finite_numbers() -> None:
         atoms = Atoms("CuZrCu", positions=[[0, 0, 0], [distance, 0, 0], [2.6, 0, 0]])
         for dtype in (torch.float32, torch.float64):
             graph = build_graph(atoms, CUTOFF, ELEMENTS, dtype=dtype)
-            found = make_densities().to(dtype)(graph.species, *graph.edge_index, graph.edge_vector)
+            found = make_densities().to(dtype)(*graph.inputs)
             assert found.isfinite().all()

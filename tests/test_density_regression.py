@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from conftest import random_glass
 from symgnn.errors import ConfigError, DatasetError, SymGNNError
 from symgnn.graph import Graph, build_graph
-from symgnn.models.density_regression import combine, shell_weights
+from symgnn.models.density_regression import combine
+from symgnn.models.shells import shell_weights
+from symgnn.operators import plain_torch
 from symgnn.scripted.density_regression import ExportedDensityRegression
 from symgnn.training.config import parse_config
 from symgnn.training.loop import Run
@@ -197,10 +199,11 @@ def test_the_size_of_blocks_does_not_matter(block: int, monkeypatch: pytest.Monk
     graph = graph_of(random_glass(4, seed=2))
     assert graph.edge_index.shape[1] > 2048, "the usual block holds all edges"
     usual = model(*graph.inputs)
-    for module in ("densities", "density_regression"):
+    for module in ("densities", "shells"):
         monkeypatch.setattr(f"symgnn.models.{module}.edge_block", lambda _: block)
-    assert_same(model(*graph.inputs), usual)
-    assert_same(ExportedDensityRegression(model)(*graph.inputs), usual)
+    with plain_torch():
+        assert_same(model(*graph.inputs), usual)
+        assert_same(ExportedDensityRegression(model)(*graph.inputs), usual)
 
 
 def test_more_components_than_densities_are_all_of_them() -> None:
@@ -397,8 +400,9 @@ def test_a_held_out_score_knows_nothing_of_its_structure(tmp_path: Path) -> None
     labels = [coordination(atoms) for atoms in GLASSES]
     labels[1] = np.random.default_rng(3).permutation(labels[1])
     write_labeled(tmp_path / "train.xyz", GLASSES, labels)
-    # More features than atoms, so that anything can be learned by heart.
-    result, model = fit_files(tmp_path, strength=WEAK, radial=15, coarse=5, degree=5)
+    # More features than atoms, so that anything can be learned by heart. A weaker penalty would
+    # drown in the rounding of float32.
+    result, model = fit_files(tmp_path, strength=1e-2, radial=15, coarse=5, degree=5)
     inside = np.corrcoef(predict(model, GLASSES[1])[:, 0], labels[1])[0, 1]
     assert inside > 0.7
     # Chance: a standard deviation of 0.07 for 216 atoms.

@@ -58,8 +58,7 @@ Evaluation::Evaluation(Model &model, torch::Tensor species, const Edges &edges, 
   const double bytes = static_cast<double>(edges.index.size(1)) *
                        static_cast<double>(model.edge_channels()) *
                        static_cast<double>(edges.vector.element_size());
-  keeps_edges_ =
-      chunk == 0 && (!model.device().is_cpu() || bytes < 0.5 * available_memory());
+  keeps_edges_ = chunk == 0 && (!model.device().is_cpu() || bytes < 0.5 * available_memory());
   split(edges, chunk);
 }
 

@@ -16,8 +16,8 @@ namespace symgnn {
 /// A chunk is a run of centers with their edges. It reads the rows of its neighbors and writes its
 /// own, as a rank of a parallel run does; on a CPU each thread works on chunks of its own. Edge
 /// features are kept between the layers if half of the available memory holds them. Otherwise, or
-/// with a given chunk, they are computed anew in every layer from the rows before the layers before:
-/// memory is then bounded by the chunk, the neighbor list and the rows.
+/// with a given chunk, they are computed anew in every layer from the rows before the layers
+/// before: memory is then bounded by the chunk, the neighbor list and the rows.
 class Evaluation {
  public:
   /// species: int64 [N] on the model's device. edges: on the CPU; their centers are rows below

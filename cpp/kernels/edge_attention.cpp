@@ -13,6 +13,7 @@
 
 #include "capability.h"
 #include "edge_attention_blocks.h"
+#include "graph.h"
 #include "operators.h"
 
 namespace symgnn {
@@ -73,25 +74,6 @@ Inputs checked(const Inputs &given) {
   return inputs;
 }
 
-/// [N + 1]: where the edges of each center begin. Checks that edges are sorted and in range.
-Tensor first_edges(const Tensor &edge_index, std::int64_t atoms) {
-  const std::int64_t edges = edge_index.size(1);
-  const std::int64_t *center = edge_index.data_ptr<std::int64_t>();
-  const std::int64_t *neighbor = center + edges;
-  Tensor result = torch::zeros({atoms + 1}, torch::kInt64);
-  std::int64_t *first = result.data_ptr<std::int64_t>();
-  for (std::int64_t edge = 0; edge < edges; ++edge) {
-    TORCH_CHECK(center[edge] >= (edge > 0 ? center[edge - 1] : 0) && center[edge] < atoms &&
-                    neighbor[edge] >= 0 && neighbor[edge] < atoms,
-                "edge_index must be sorted by center and name existing atoms");
-    ++first[center[edge] + 1];
-  }
-  for (std::int64_t atom = 0; atom < atoms; ++atom) {
-    first[atom + 1] += first[atom];
-  }
-  return result;
-}
-
 template <typename scalar>
 scalar *pointer(const Tensor &tensor) {
   return tensor.defined() && tensor.numel() > 0 ? tensor.data_ptr<scalar>() : nullptr;
@@ -146,29 +128,6 @@ Functions<scalar> functions() {
               kernels::baseline::gradient_of_group};
   }
 }
-
-/// Ranges of centers with about `edges` edges each. Fixed by the graph alone, so that sums over
-/// ranges do not depend on the number of threads.
-std::vector<std::int64_t> center_ranges(const std::int64_t *first, std::int64_t atoms,
-                                        std::int64_t edges) {
-  std::vector<std::int64_t> ranges{0};
-  for (std::int64_t atom = 1; atom <= atoms; ++atom) {
-    if (atom == atoms || first[atom] - first[ranges.back()] >= edges) {
-      ranges.push_back(atom);
-    }
-  }
-  return ranges;
-}
-
-std::int64_t most_edges(const std::int64_t *first, std::int64_t atoms) {
-  std::int64_t most = 0;
-  for (std::int64_t atom = 0; atom < atoms; ++atom) {
-    most = std::max(most, first[atom + 1] - first[atom]);
-  }
-  return most;
-}
-
-constexpr std::int64_t kEdgesOfRange = 4096;
 
 Results forward(const Inputs &inputs) {
   const auto options = inputs.projected.options();

@@ -5,16 +5,21 @@
 #include <torch/types.h>
 
 #include <memory>
+#include <string>
 
 namespace symgnn {
 
 namespace {
 
-/// Do the operators run on this tensor's device and dtype? Elsewhere models use plain torch.
-bool has_kernel(const torch::Tensor &tensor) {
-  const bool is_real =
-      tensor.scalar_type() == torch::kFloat32 || tensor.scalar_type() == torch::kFloat64;
-  return is_real && tensor.device().is_cpu();
+/// Does the operator take tensors like this one? Elsewhere models run as the plain TorchScript that
+/// defines it.
+bool has_kernel(const std::string &name, const torch::Tensor &tensor) {
+  const torch::Dtype dtype = tensor.scalar_type();
+  const auto operation = c10::Dispatcher::singleton().findSchema({"symgnn::" + name, ""});
+  const auto key = tensor.is_cuda() ? c10::DispatchKey::CUDA : c10::DispatchKey::CPU;
+  return (dtype == torch::kFloat32 || dtype == torch::kFloat64) &&
+         (tensor.is_cpu() || tensor.is_cuda()) && operation.has_value() &&
+         operation->hasKernelForDispatchKey(key);
 }
 
 }  // namespace
@@ -22,15 +27,17 @@ bool has_kernel(const torch::Tensor &tensor) {
 void register_operators() {
   static const std::unique_ptr<torch::Library> library = [] {
     const bool is_known =
-        c10::Dispatcher::singleton().findSchema({"symgnn::edge_attention", ""}).has_value();
+        c10::Dispatcher::singleton().findSchema({"symgnn::has_kernel", ""}).has_value();
     if (is_known) {
       return std::unique_ptr<torch::Library>();
     }
     auto made = std::make_unique<torch::Library>(torch::Library::DEF, "symgnn", std::nullopt,
                                                  __FILE__, __LINE__);
-    made->def("has_kernel(Tensor tensor) -> bool", &has_kernel);
+    made->def("has_kernel(str operator, Tensor tensor) -> bool", &has_kernel);
     register_edge_attention(*made);
     register_edge_embedding(*made);
+    register_local_densities(*made);
+    register_shell_sums(*made);
     return made;
   }();
 }

@@ -13,6 +13,8 @@ void register_operators();
 
 void register_edge_attention(torch::Library &library);
 void register_edge_embedding(torch::Library &library);
+void register_local_densities(torch::Library &library);
+void register_shell_sums(torch::Library &library);
 
 }  // namespace symgnn
 

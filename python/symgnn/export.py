@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._native import load_core
 from .errors import ConfigError, ModelError
 from .files import written_whole
 from .graph import Graph, build_graph
@@ -133,7 +132,6 @@ def export_model(
             by more than rounding.
         SymGNNError: the output cannot be written.
     """
-    load_core()  # brings the operators that exported models call
     if not isinstance(model, SymGNN | DensityRegression):
         raise ModelError(
             f"{type(model).__name__} is a baseline and has no exported form: export a checkpoint "

@@ -82,12 +82,6 @@ def neighbor_softmax(score: Tensor, center: Tensor, atoms: int) -> Tensor:
     return weight / total.index_select(0, center)
 
 
-def has_kernel(tensor: Tensor) -> bool:
-    """Has the C++ core been loaded, and does it have kernels for this tensor's device?"""
-    operators = torch.ops.symgnn
-    return hasattr(operators, "has_kernel") and bool(operators.has_kernel(tensor))
-
-
 class EdgeAttention(nn.Module):
     """One EGAT layer with its normalization, projection back to ``width`` and skip connection.
 
@@ -174,7 +168,7 @@ class EdgeAttention(nn.Module):
         moments: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         inputs = (projected, edge, self.edge.weight.T, self.attention, output_weight, output_bias)
-        if has_kernel(edge):
+        if torch.ops.symgnn.has_kernel("edge_attention", edge):
             results: tuple[Tensor, Tensor, Tensor] = torch.ops.symgnn.edge_attention(
                 *inputs, edge_index, self.negative_slope, self.skip, gather, moments
             )

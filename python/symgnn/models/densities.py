@@ -5,7 +5,8 @@ power spectra of the neighbor density (Bartók, Kondor, Csányi, Phys. Rev. B 87
 moments c_lm of each element and radial channel, contracted over m, and so invariant under
 rotations and reflections. Both go to zero smoothly at their cutoffs.
 
-Everything here is written for TorchScript, in blocks of edges that stay in the processor's cache.
+Everything here is written for TorchScript. It defines the densities, and computes them on GPUs; on
+the CPU a compiled operator does (cpp/kernels/local_densities.h).
 """
 
 import math
@@ -111,17 +112,40 @@ class LocalDensities(nn.Module):
         self.angular = degree * channels * (channels + 1) // 2
         self.coarse = coarse * elements
 
-    def forward(
-        self, species: Tensor, center: Tensor, neighbor: Tensor, edge_vector: Tensor
-    ) -> Tensor:
-        """Densities [center[-1] − center[0] + 1, radial + angular + coarse].
+    def forward(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
+        """Densities [n, radial + angular + coarse] of the centers from the first to the last.
 
         Args:
             species: [N], index of the element.
-            center: [E], sorted; E > 0.
-            neighbor: [E].
+            edge_index: [2, E], sorted by center; E > 0.
             edge_vector: [E, 3], Å.
         """
+        if torch.ops.symgnn.has_kernel("local_densities", edge_vector):
+            found: Tensor = torch.ops.symgnn.local_densities(
+                species,
+                edge_index,
+                edge_vector,
+                self.elements,
+                self.radial_centers,
+                self.radial_width,
+                self.cutoff,
+                self.cutoff_ramp,
+                self.coarse_centers,
+                self.coarse_width,
+                self.coarse_reach + 0.5 * self.coarse_ramp,
+                self.coarse_ramp,
+                self.radii,
+                self.widths,
+                self.degree,
+                self.angular_cutoff,
+                self.smallest_length,
+            )
+            return found
+        return self.plain(species, edge_index, edge_vector)
+
+    def plain(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
+        """What ``forward`` gives, as defined, on any device, in blocks of edges."""
+        center, neighbor = edge_index[0], edge_index[1]
         first = int(center[0].item())
         rows = int(center[-1].item()) - first + 1
         harmonics = self.degree * (self.degree + 2)

@@ -18,9 +18,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from .blocks import block_end, edge_block
-from .densities import LocalDensities, ramp
+from .densities import LocalDensities
 from .network import NetworkConfig
+from .shells import shell_sums
 
 
 class DensityRegressionConfig(NetworkConfig):
@@ -67,50 +67,6 @@ class DensityRegressionConfig(NetworkConfig):
         if max(self.shells[-1] + 0.5 * self.shell_ramp, self.angular_cutoff, 5.5) > self.cutoff:
             raise ValueError("cutoff: no shell and no density may reach farther")
         return self
-
-
-def shell_weights(length: Tensor, shells: list[float], width: float) -> Tensor:
-    """Weight of a neighbor at ``length`` [E] in each shell, [E, shells]."""
-    columns: list[Tensor] = []
-    inside = torch.zeros_like(length)
-    for radius in shells:
-        within = ramp(length, radius, width)
-        columns.append(within - inside)
-        inside = within
-    return torch.stack(columns, dim=1)
-
-
-def shell_sums(
-    values: Tensor, rows: Tensor, center: Tensor, group: Tensor, groups: int, weight: Tensor
-) -> Tensor:
-    """Weighted sums over the neighbors of each center, by group of neighbors.
-
-    Args:
-        values: [R, H, C], what neighbors send into each shell, or [R, 1, C] for all alike.
-        rows: [E], the row of values that each edge reads.
-        center: [E], sorted; E > 0.
-        group: [E], below ``groups``: the element of the neighbor.
-        groups: G.
-        weight: [E, H].
-
-    Returns:
-        [center[-1] − center[0] + 1, G, H, C].
-    """
-    first = int(center[0].item())
-    atoms = int(center[-1].item()) - first + 1
-    shells, columns = weight.size(1), values.size(2)
-    sums = torch.zeros([atoms * groups, shells * columns], dtype=values.dtype, device=values.device)
-    begin = 0
-    while begin < center.size(0):
-        end = block_end(center, begin, edge_block(values))
-        sent = values.index_select(0, rows[begin:end])
-        weighted = (weight[begin:end, :, None] * sent).flatten(1)
-        row = (center[begin:end] - first) * groups + group[begin:end]
-        low = int(row.min().item())
-        high = int(row.max().item()) + 1
-        sums[low:high].index_add_(0, row - low, weighted)
-        begin = end
-    return sums.view(atoms, groups, shells, columns)
 
 
 class DensityRegression(nn.Module):
@@ -192,9 +148,8 @@ class DensityRegression(nn.Module):
         densities = self.densities
         result = edge_vector.new_zeros(len(species), self.own + densities.coarse)
         if edge_index.shape[1] > 0:
-            center, neighbor = edge_index
-            found = densities(species, center, neighbor, edge_vector)
-            first = int(center[0])
+            found = densities(species, edge_index, edge_vector)
+            first = int(edge_index[0, 0])
             result[first : first + len(found)] = found
         standardized: Tensor = (result - self.local_mean) / self.local_scale
         return standardized
@@ -203,20 +158,24 @@ class DensityRegression(nn.Module):
         self, values: Tensor, species: Tensor, edge_index: Tensor, edge_vector: Tensor, *, by: bool
     ) -> Tensor:
         """Averages of values [N, C] over shells, [N, G, H, C]; ``by`` element (G = S) or G = 1."""
-        center, neighbor = edge_index
-        weight = shell_weights(
-            edge_vector.square().sum(1).sqrt(), self.config.shells, self.config.shell_ramp
-        )
+        shells = self.config.shells
         groups = self.elements if by else 1
-        result = values.new_zeros(len(values), groups, weight.shape[1], values.shape[1])
+        result = values.new_zeros(len(values), groups, len(shells), values.shape[1])
         if edge_index.shape[1] == 0:
             return result
-        group = species[neighbor] if by else torch.zeros_like(neighbor)
-        first = int(center[0])
-        sums = shell_sums(values[:, None], neighbor, center, group, groups, weight)
-        one = torch.ones_like(values[:, None, :1])
-        total = shell_sums(one, neighbor, center, group, groups, weight)
-        result[first : first + len(sums)] = sums / total.clamp(min=self.smallest_total)
+        sums, totals = shell_sums(
+            values[:, None, None, :],
+            species,
+            edge_index,
+            edge_vector,
+            self.elements,
+            by,
+            shells,
+            self.config.shell_ramp,
+        )
+        first = int(edge_index[0, 0])
+        averages = sums / totals.clamp(min=self.smallest_total)[..., None]
+        result[first : first + len(sums)] = averages
         return result
 
     def describe(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:

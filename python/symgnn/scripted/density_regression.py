@@ -8,20 +8,17 @@ send; atoms exchange their channels between steps, on one processor or on many.
 import torch
 from torch import Tensor, nn
 
-from ..models.density_regression import (
-    DensityRegression,
-    combine,
-    shell_sums,
-    shell_weights,
-)
+from ..models.density_regression import DensityRegression, combine
+from ..models.shells import shell_sums
 
 
 class ExportedDensityRegression(nn.Module):
     """The scripted interface of a model file: ``forward``, or ``start``, ``step``, ``finish``.
 
-    Channels of an atom: barriers by all M members; messages [S, H, M] to receivers of each element
-    in each shell, from radial densities (later: from first averages), and from angular ones; coarse
-    densities; components of the novelty score; the distance it is made of; the element.
+    Channels of an atom: barriers by all M members; messages [S, H, 2M] to receivers of each element
+    in each shell, from radial densities and from angular ones (later: [S, H, M], from first
+    averages); coarse densities; components of the novelty score; the distance it is made of; the
+    element.
 
     Args:
         model: fitted, in the dtype of the export.
@@ -103,13 +100,12 @@ class ExportedDensityRegression(nn.Module):
 
     @torch.jit.export
     def start(self, species: Tensor, edge_vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Channels [N, C], so far the element alone; vectors and shell weights [E, 3 + H]."""
+        """Channels [N, C], so far the element alone; vectors of edges [E, 3]."""
         node = torch.zeros(
             [species.size(0), self.channels], dtype=edge_vector.dtype, device=edge_vector.device
         )
         node[:, -1] = species.to(node.dtype)
-        weight = shell_weights(edge_vector.square().sum(1).sqrt(), self.shells, self.shell_ramp)
-        return node, torch.cat([edge_vector, weight], dim=1)
+        return node, edge_vector
 
     @torch.jit.export
     def step(
@@ -133,7 +129,7 @@ class ExportedDensityRegression(nn.Module):
         result = self.isolated.index_select(0, species)
         if edge_index.size(1) > 0:
             first = int(edge_index[0, 0].item())
-            found = self.densities(species, edge_index[0], edge_index[1], edge[:, :3])
+            found = self.densities(species, edge_index, edge)
             rows = found.size(0)
             result[first : first + rows] = self._of_local(found, species[first : first + rows])
         return result
@@ -151,11 +147,13 @@ class ExportedDensityRegression(nn.Module):
             whitened = densities_of - self.local_center[element]
             whitened = torch.mm(whitened, self.local_whitening[element])
             distance = whitened.square().sum(1, keepdim=True) / self.distance_scale[0, element]
+            from_radial = torch.mm(densities_of[:, : self.radial], self.radial_weight[element])
+            from_angular = torch.mm(densities_of[:, self.radial :], self.angular_weight)
+            messages = torch.cat([self._by_shell(from_radial), self._by_shell(from_angular)], dim=3)
             channels = torch.cat(
                 [
                     torch.mm(densities_of, self.own_weight[element]) + self.own_intercept[element],
-                    torch.mm(densities_of[:, : self.radial], self.radial_weight[element]),
-                    torch.mm(densities_of[:, self.radial :], self.angular_weight),
+                    messages.flatten(1),
                     x[:, self.own :],
                     whitened[:, : self.components],
                     distance,
@@ -175,32 +173,20 @@ class ExportedDensityRegression(nn.Module):
         distances.copy_(torch.maximum(node[:, -2], self.isolated_distance.index_select(0, species)))
         if edge_index.size(1) == 0:
             return result
-        atoms, shells, members = node.size(0), len(self.shells), self.members
-        # To each element of the receiver: its messages, and what everybody gets.
-        sent = node[:, members : members + 2 * self.message]
-        sent = sent.view(atoms, 2, self.elements, shells, members).permute(0, 2, 3, 1, 4)
-        common = node[:, members + 2 * self.message : -1]
-        common = torch.cat([common, torch.ones_like(common[:, :1])], dim=1)
-        values = torch.cat(
-            [
-                sent.reshape(atoms, self.elements, shells, 2 * members),
-                common[:, None, None, :].expand(-1, self.elements, shells, -1),
-            ],
-            dim=3,
-        )
-        first, sums = self._sums(values, species, edge, edge_index)
-        rows = sums.size(0)
-        total = sums[..., -1:]
-        everything = sums.sum(1)
-        total_of_all = everything[..., -1:].clamp(min=self.smallest_total)
-        by_element = sums / total.clamp(min=self.smallest_total)
-        of_all = everything / total_of_all
+        members = self.members
+        messages_of = self._by_shell(slice_of(node, members, 2 * self.message))
+        for_all = slice_of(node, members + 2 * self.message, self.coarse + self.components + 1)
+        sent, totals = self._sums(messages_of, species, edge, edge_index)
+        common, _ = self._sums(for_all[:, None, None, :], species, edge, edge_index)
+        first, rows = int(edge_index[0, 0].item()), sent.size(0)
+        total = totals.clamp(min=self.smallest_total)[..., None]
+        total_of_all = totals.sum(1).clamp(min=self.smallest_total)[..., None]
 
         barrier = slice_of(result[first : first + rows], 0, members)
-        barrier += by_element[..., :members].sum(2).sum(1)
-        barrier += of_all[..., members : 2 * members].sum(1)
-        once = by_element[..., 2 * members : 2 * members + self.coarse].flatten(1)
-        around = of_all[..., 2 * members + self.coarse : -1].flatten(1)
+        barrier += (sent[..., :members] / total).sum(2).sum(1)
+        barrier += (sent[..., members:].sum(1) / total_of_all).sum(1)
+        once = (common[..., : self.coarse] / total).flatten(1)
+        around = (common[..., self.coarse :].sum(1) / total_of_all).flatten(1)
         chosen = species[first : first + rows]
         distances[first : first + rows] = torch.maximum(
             node[first : first + rows, -2], self._average_distance(around, chosen)
@@ -217,31 +203,34 @@ class ExportedDensityRegression(nn.Module):
         result = node.clone()
         if edge_index.size(1) == 0:
             return result
-        atoms, shells, members = node.size(0), len(self.shells), self.members
-        sent = node[:, members : members + self.message]
-        sent = sent.reshape(atoms, self.elements, shells, members)
-        values = torch.cat([sent, torch.ones_like(sent[..., :1])], dim=3)
-        first, sums = self._sums(values, species, edge, edge_index)
-        averages = sums[..., :-1] / sums[..., -1:].clamp(min=self.smallest_total)
-        barrier = slice_of(result[first : first + sums.size(0)], 0, members)
+        messages = self._by_shell(slice_of(node, self.members, self.message))
+        sums, totals = self._sums(messages, species, edge, edge_index)
+        averages = sums / totals.clamp(min=self.smallest_total)[..., None]
+        first = int(edge_index[0, 0].item())
+        barrier = slice_of(result[first : first + sums.size(0)], 0, self.members)
         barrier += averages.sum(2).sum(1)
         return result
 
+    def _by_shell(self, messages: Tensor) -> Tensor:
+        """A view [n, S, H, …] of messages [n, S · H · …]."""
+        shells = len(self.shells)
+        width = messages.size(1) // (self.elements * shells)
+        return messages.view(messages.size(0), self.elements, shells, width)
+
     def _sums(
         self, values: Tensor, species: Tensor, edge: Tensor, edge_index: Tensor
-    ) -> tuple[int, Tensor]:
-        """Row of the first center, and sums [n, S, H, C] of values [N, S, H, C]."""
-        center, neighbor = edge_index[0], edge_index[1]
-        rows = neighbor * self.elements + species.index_select(0, center)
-        sums = shell_sums(
-            values.flatten(0, 1).contiguous(),
-            rows,
-            center,
-            species.index_select(0, neighbor),
+    ) -> tuple[Tensor, Tensor]:
+        """Sums [n, S, H, C] of values [N, S or 1, H or 1, C], and of weights [n, S, H]."""
+        return shell_sums(
+            values,
+            species,
+            edge_index,
+            edge,
             self.elements,
-            edge[:, 3:],
+            True,
+            self.shells,
+            self.shell_ramp,
         )
-        return int(center[0].item()), sums
 
     def _average_distance(self, around: Tensor, species: Tensor) -> Tensor:
         """Squared distance [n] of averages [n, H · components] from those of the training set."""

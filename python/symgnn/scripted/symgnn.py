@@ -50,7 +50,7 @@ class ExportedLayer(nn.Module):
         output_bias: Tensor | None = self.output_bias
         if not self.updates_edges:
             output_weight, output_bias = None, None
-        if torch.ops.symgnn.has_kernel(edge):
+        if torch.ops.symgnn.has_kernel("edge_attention", edge):
             gathered, new_edge, _ = torch.ops.symgnn.edge_attention(
                 projected,
                 edge,
@@ -177,7 +177,7 @@ class ExportedSymGNN(nn.Module):
     def start(self, species: Tensor, edge_vector: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings: node [N, C] and edge [E, C]."""
         node = self.node_table.index_select(0, species).repeat(1, self.copies)
-        if torch.ops.symgnn.has_kernel(edge_vector):
+        if torch.ops.symgnn.has_kernel("edge_embedding", edge_vector):
             edge = torch.ops.symgnn.edge_embedding(
                 self._geometry(edge_vector),
                 self.first_weight,

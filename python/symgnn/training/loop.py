@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from .._native import load_core
 from ..errors import ConfigError, DatasetError
 from ..files import make_folder, remove_unfinished, written_whole
 from ..models import build_model, settle_normalization
@@ -112,7 +111,6 @@ def train(
         DatasetError: a file without usable labels.
         SymGNNError: the output folder cannot be written.
     """
-    load_core()  # fused operators, which train several times as fast
     return Run(config, base=base, resume=resume).train(report)
 
 
