@@ -61,9 +61,11 @@ std::vector<double> Annotator::annotate(const Structure &structure) {
   const c10::InferenceMode inference;
   const auto n = static_cast<std::int64_t>(structure.n);
   const SpatialOrder order(structure);
-  const Edges edges = find_edges(order.positions().data(), structure.n, structure.n, structure.cell,
-                                 metadata.cutoff, metadata.self_edges, metadata.dtype, threads_);
-  Evaluation evaluation(model_, order.species().to(model_.device()), edges, n, chunk_);
+  Evaluation evaluation(
+      model_, order.species().to(model_.device()),
+      find_edges(order.positions().data(), structure.n, structure.n, structure.cell,
+                 metadata.cutoff, metadata.self_edges, metadata.dtype, threads_),
+      n, chunk_);
   evaluation.start();
   for (std::int64_t layer = 0; layer < metadata.layers; ++layer) {
     evaluation.step(layer);

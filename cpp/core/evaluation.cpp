@@ -52,7 +52,7 @@ std::int64_t number_of_chunks(std::int64_t centers, std::int64_t edges, std::int
 
 }  // namespace
 
-Evaluation::Evaluation(Model &model, torch::Tensor species, const Edges &edges, std::int64_t owned,
+Evaluation::Evaluation(Model &model, torch::Tensor species, Edges edges, std::int64_t owned,
                        std::int64_t chunk)
     : model_(model), species_(std::move(species)), owned_(owned) {
   const double bytes = static_cast<double>(edges.index.size(1)) *

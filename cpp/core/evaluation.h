@@ -20,9 +20,9 @@ namespace symgnn {
 /// before: memory is then bounded by the chunk, the neighbor list and the rows.
 class Evaluation {
  public:
-  /// species: int64 [N] on the model's device. edges: on the CPU; their centers are rows below
-  /// `owned`. chunk: centers at a time; 0: chosen by SymGNN.
-  Evaluation(Model &model, torch::Tensor species, const Edges &edges, std::int64_t owned,
+  /// species: int64 [N] on the model's device. edges: on the CPU, and gone afterwards; their
+  /// centers are rows below `owned`. chunk: centers at a time; 0: chosen by SymGNN.
+  Evaluation(Model &model, torch::Tensor species, Edges edges, std::int64_t owned,
              std::int64_t chunk);
 
   /// start, then step(0) … step(layers − 1), then finish.

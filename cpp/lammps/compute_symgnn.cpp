@@ -511,7 +511,7 @@ std::unique_ptr<symgnn::Evaluation> ComputeSymGNN::evaluate() {
   symgnn::Model &model = annotator_->model();
   const auto &metadata = model.metadata();
   const auto rows = static_cast<std::int64_t>(atom_of_row_.size());
-  const symgnn::Edges graph =
+  symgnn::Edges graph =
       symgnn::find_edges(positions_.data(), rows, owned_rows_, symgnn::Cell{}, metadata.cutoff,
                          metadata.self_edges, metadata.dtype, annotator_->threads());
   const std::int64_t edges = graph.index.size(1);
@@ -533,7 +533,7 @@ std::unique_ptr<symgnn::Evaluation> ComputeSymGNN::evaluate() {
 
   const torch::Tensor species =
       torch::from_blob(species_.data(), {kept}, torch::kInt64).to(model.device());
-  return std::make_unique<symgnn::Evaluation>(model, species, graph, owned_rows_,
+  return std::make_unique<symgnn::Evaluation>(model, species, std::move(graph), owned_rows_,
                                               annotator_->chunk());
 }
 
