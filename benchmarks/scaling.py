@@ -163,6 +163,7 @@ def work_as_rank(request: dict[str, Any]) -> None:
     me = lammps.extract_setting("world_rank")
     Path(f"rank.{me}").write_text(json.dumps(counted))
     lammps.close()
+    lammps.finalize()  # mpiexec kills the other ranks when one leaves without a word
 
 
 def seconds_per_step(lammps: Any) -> float:

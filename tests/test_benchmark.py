@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import sysconfig
 import time
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -30,6 +32,9 @@ from symgnn.models import SymGNNConfig
 from symgnn.operators import plain_torch
 from symgnn.samples import sample_glass, sample_slab
 from symgnn.structures import read_structures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SYMGNN = Path(sysconfig.get_path("scripts")) / "symgnn"
 ATOMS, ROUNDS = 300, 2
@@ -197,9 +202,14 @@ def test_live_runs_annotate_averages(tmp_path: Path, ranks: int) -> None:
     annotation = {"model": find_model("cuzr"), "elements": ["Cu", "Zr"], "device": "cpu"}
     result = run_simulation(tmp_path, steps=40, every=20, ranks=ranks, annotation=annotation)
     assert result["seconds"] > 0.0
-    rows = np.loadtxt((tmp_path / "barriers.dump").read_text().splitlines()[-ATOMS:])
-    assert rows.shape == (ATOMS, 6)
-    assert (rows[:, 5] > 0.0).all()
+    lines = (tmp_path / "barriers.dump").read_text().splitlines()
+    head = len(lines) // 3 - ATOMS
+    first, middle, last = np.split(np.array(lines), 3)
+    assert "c_barrier" in first[head - 1]
+    # At step 0 there is no average yet; present positions would have barriers.
+    assert (np.loadtxt(first[head:])[:, 5] == 0.0).all()
+    for frame in (middle, last):
+        assert (np.loadtxt(frame[head:])[:, 5] > 0.0).all()
 
 
 # --- the command line -------------------------------------------------------------------------
@@ -265,17 +275,50 @@ def test_interruption_keeps_what_was_measured(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
         text=True,
     )
-    deadline = time.monotonic() + 120
-    while not (path.is_file() and "neighbor_list" in path.read_text()):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for(lambda: path.is_file() and "neighbor_list" in path.read_text(), process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert errors == f"symgnn: interrupted; what was measured so far is in {path}\n"
     (row,) = json.loads(path.read_text())["annotation"]
     assert len(row["series"]["annotation"]["best"]) >= 1
+
+
+@pytest.mark.parametrize("ranks", ["1", "2"])
+def test_interruption_ends_lammps(tmp_path: Path, ranks: str) -> None:
+    arguments = ["--live", "--sizes", "4000", "--threads", ranks, "-o", tmp_path / "live.json"]
+    arguments += ["--steps", "100000", "--every", "100000"]
+    process = subprocess.Popen(
+        [SYMGNN, "benchmark", *arguments],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+    def running() -> int:
+        """Processes that work in the folder of the runs."""
+        count = 0
+        for link in Path("/proc").glob("[0-9]*/cwd"):
+            with suppress(OSError):
+                count += str(link.readlink()).startswith(str(tmp_path))
+        return count
+
+    wait_for(lambda: running() > int(ranks), process)
+    time.sleep(4.0)  # into the run, in which LAMMPS prints nothing and no closed pipe ends it
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert "interrupted" in errors
+    wait_for(lambda: running() == 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["live.json"]
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert process is None or process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_numbers_may_stand_apart() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -156,9 +157,9 @@ def run_lammps(folder: Path, script: str, ranks: int) -> str:
 def finished(
     command: Sequence[str], *, folder: Path | None = None, environment: dict[str, str] | None = None
 ) -> tuple[int, str]:
-    """Exit code and output of a program, which ends with us on Ctrl-C.
+    """Exit code and output of a program, which ends on Ctrl-C with all that it started.
 
-    mpiexec ends its ranks when it is asked to end, not when it is killed.
+    ``lmp`` is a script that starts LAMMPS, and would leave it running.
     """
     with subprocess.Popen(
         command,
@@ -167,11 +168,12 @@ def finished(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     ) as process:
         try:
             output, _ = process.communicate()
         except BaseException:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             raise
     return process.returncode, output
 
