@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,14 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import random_glass
-from symgnn import operators as operators
+from symgnn import operators  # noqa: F401  torch knows them from here on
 from symgnn.graph import build_graph
 from symgnn.models.densities import LocalDensities
 from symgnn.models.shells import plain_shell_sums, shell_sums
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from symgnn.graph import Graph
 
 CUTOFF = 6.2
@@ -189,11 +188,10 @@ torch.save(results, sys.argv[1])
 
 
 def run_with(capability: str, path: Path) -> subprocess.CompletedProcess[str]:
-    folder = os.path.dirname(__file__)
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, str(path)],
         env={**os.environ, "SYMGNN_CAPABILITY": capability},
-        cwd=folder,
+        cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
         check=False,
