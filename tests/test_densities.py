@@ -14,7 +14,7 @@ from scipy.special import eval_legendre, sph_harm_y
 from scipy.stats import ortho_group
 
 from conftest import random_glass
-from symgnn import operators  # noqa: F401  registers them
+from symgnn import operators  # noqa: F401  torch knows them from here on
 from symgnn.graph import Graph, build_graph
 from symgnn.models.densities import LocalDensities, spherical_harmonics
 

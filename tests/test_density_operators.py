@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import random_glass
-from symgnn import operators  # noqa: F401  registers them
+from symgnn import operators  # noqa: F401  torch knows them from here on
 from symgnn.graph import build_graph
 from symgnn.models.densities import LocalDensities
 from symgnn.models.shells import plain_shell_sums, shell_sums
@@ -188,11 +188,10 @@ torch.save(results, sys.argv[1])
 
 
 def run_with(capability: str, path: Path) -> subprocess.CompletedProcess[str]:
-    folder = str(Path(__file__).parent)
     return subprocess.run(
         [sys.executable, "-c", SCRIPT, str(path)],
         env={**os.environ, "SYMGNN_CAPABILITY": capability},
-        cwd=folder,
+        cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
         check=False,

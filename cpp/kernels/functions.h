@@ -36,6 +36,18 @@ struct FloatingPoint<double> {
   static constexpr int kSineTerms = 11;
 };
 
+/// 1 / k!
+constexpr double inverse_factorial(int k) { return k < 2 ? 1.0 : inverse_factorial(k - 1) / k; }
+
+/// 1 / 0!, 1 / 1!, … as constants of the compiled code.
+template <typename scalar, int... k>
+struct Factorials {
+  static constexpr scalar inverse[] = {static_cast<scalar>(inverse_factorial(k))...};
+};
+template <typename scalar>
+using FirstFactorials = Factorials<scalar, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+                                   17, 18, 19, 20, 21, 22, 23>;
+
 template <typename V>
 inline V minimum(const V &a, const V &b) {
   return a < b ? a : b;
@@ -59,10 +71,11 @@ inline Vector<scalar> exp_of_negative(Vector<scalar> x) {
   const V shifted = x * scalar(1.4426950408889634074) + large;
   const V n = shifted - large;
   const V r = (x - n * F::kLog2High) - n * F::kLog2Low;
-  V series = V{} + scalar(1);
+  constexpr const scalar *inverse_factorial = FirstFactorials<scalar>::inverse;
+  V series = V{} + inverse_factorial[F::kExpTerms];
 #pragma GCC unroll 16
-  for (int k = F::kExpTerms; k > 0; --k) {
-    series = series * r * (scalar(1) / k) + scalar(1);
+  for (int k = F::kExpTerms - 1; k >= 0; --k) {
+    series = series * r + inverse_factorial[k];
   }
   const Bits power = ((Bits)shifted + F::kExponentOfOne) << F::kFractionBits;
   return series * (V)power;
@@ -74,10 +87,12 @@ inline Vector<scalar> squared_sine(const Vector<scalar> &x) {
   using V = Vector<scalar>;
   const V angle = x * scalar(1.5707963267948966192);
   const V square = angle * angle;
-  V series = V{} + scalar(1);
+  constexpr const scalar *inverse_factorial = FirstFactorials<scalar>::inverse;
+  constexpr int terms = FloatingPoint<scalar>::kSineTerms;
+  V series = V{} + inverse_factorial[2 * terms + 1];
 #pragma GCC unroll 16
-  for (int k = FloatingPoint<scalar>::kSineTerms; k > 0; --k) {
-    series = scalar(1) - series * square * (scalar(1) / (2 * k * (2 * k + 1)));
+  for (int k = terms - 1; k >= 0; --k) {
+    series = inverse_factorial[2 * k + 1] - series * square;
   }
   series *= angle;
   return series * series;
