@@ -3,11 +3,11 @@
 #include <c10/core/InferenceMode.h>
 
 #include <cmath>
+#include <utility>
 
 #include "error.h"
 #include "evaluation.h"
 #include "neighbor_list.h"
-#include "spatial_order.h"
 #include "threads.h"
 
 namespace symgnn {
@@ -36,16 +36,18 @@ void check_result(const std::vector<double> &result, std::size_t outputs) {
 
 }  // namespace
 
-Annotator::Annotator(const std::string &path, const std::string &device, int threads, int chunk,
-                     int local_rank)
-    : model_(path, parse_device(device, local_rank)), threads_(threads), chunk_(chunk) {
-  if (threads < 0) {
+Annotator::Annotator(const std::string &path, const AnnotatorOptions &options)
+    : options_(options),
+      model_(path, parse_device(options.device, options.local_rank)),
+      list_(model_.metadata().cutoff, options.skin, model_.metadata().self_edges,
+            model_.metadata().dtype) {
+  if (options.threads < 0) {
     throw Error("threads must be 0 (leave torch's setting) or more, not " +
-                std::to_string(threads));
+                std::to_string(options.threads));
   }
-  if (chunk < 0) {
+  if (options.chunk < 0) {
     throw Error("chunk must be 0 (chosen by SymGNN) or a number of atoms, not " +
-                std::to_string(chunk));
+                std::to_string(options.chunk));
   }
 }
 
@@ -57,15 +59,13 @@ std::vector<double> Annotator::annotate(const Structure &structure) {
   check_species(structure, metadata.elements.size());
   check_positions(structure.positions, structure.n);  // while atoms are in the caller's order
 
-  const ThreadsGuard threads(threads_);
+  const ThreadsGuard threads(options_.threads);
   const c10::InferenceMode inference;
   const auto n = static_cast<std::int64_t>(structure.n);
-  const SpatialOrder order(structure);
-  Evaluation evaluation(
-      model_, order.species().to(model_.device()),
-      find_edges(order.positions().data(), structure.n, structure.n, structure.cell,
-                 metadata.cutoff, metadata.self_edges, metadata.dtype, threads_),
-      n, chunk_);
+  Edges edges = list_.find(structure, options_.threads);
+  const SpatialOrder &order = list_.order();
+  Evaluation evaluation(model_, order.species(structure).to(model_.device()), std::move(edges), n,
+                        options_.chunk);
   evaluation.start();
   for (std::int64_t layer = 0; layer < metadata.layers; ++layer) {
     evaluation.step(layer);

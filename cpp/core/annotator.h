@@ -5,30 +5,36 @@
 #include <vector>
 
 #include "model.h"
+#include "skin_list.h"
 #include "structure.h"
 
 namespace symgnn {
 
+struct AnnotatorOptions {
+  std::string device = "auto";
+  int threads = 0;     ///< of torch and the neighbor list in each call; 0: torch's own setting
+  int chunk = 0;       ///< atoms that the network works on at a time; 0: chosen by SymGNN
+  double skin = 0.0;   ///< Å, with which neighbor lists serve for several calls: see SkinList
+  int local_rank = 0;  ///< on this node, which chooses the GPU
+};
+
 /// Structure in, barriers out: the one place where a neighbor list meets a network.
 class Annotator {
  public:
-  /// threads: torch and neighbor-list threads for each call; 0 leaves torch's own setting.
-  /// chunk: atoms that the network works on at a time; 0 leaves it to SymGNN.
-  Annotator(const std::string &path, const std::string &device, int threads, int chunk,
-            int local_rank = 0);
+  Annotator(const std::string &path, const AnnotatorOptions &options);
 
   /// n × outputs, row-major, eV. Throws Error for a structure without atoms or with bad numbers.
   std::vector<double> annotate(const Structure &structure);
 
   Model &model() { return model_; }
   const Model &model() const { return model_; }
-  int threads() const { return threads_; }
-  int chunk() const { return chunk_; }
+  const AnnotatorOptions &options() const { return options_; }
+  const SkinList &list() const { return list_; }
 
  private:
+  AnnotatorOptions options_;
   Model model_;
-  int threads_;
-  int chunk_;
+  SkinList list_;
 };
 
 }  // namespace symgnn

@@ -166,6 +166,14 @@ class VesinList {
  public:
   VesinList() = default;
   ~VesinList() { vesin_free(&list_); }
+  /// Give the memory of a long list back.
+  void shrink() {
+    constexpr std::size_t kLong = 10'000'000;
+    if (list_.length > kLong) {
+      vesin_free(&list_);
+      list_ = VesinNeighborList();
+    }
+  }
   VesinList(const VesinList &) = delete;
   VesinList &operator=(const VesinList &) = delete;
 
@@ -309,6 +317,7 @@ Edges find_edges(const double *positions, std::size_t n, std::size_t centers, co
     grouped = group_by_center(list.half_list(positions, n, enclosing, cutoff,
                                              threads > 0 ? threads : at::get_num_threads()),
                               centers, cutoff, self_edges);
+    list.shrink();
   }
   const auto total = static_cast<std::int64_t>(grouped.edges.size());
   Edges edges{torch::empty({2, total}, torch::kInt64), torch::empty({total, 3}, dtype)};

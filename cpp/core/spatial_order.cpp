@@ -65,14 +65,26 @@ SpatialOrder::SpatialOrder(const Structure &structure) {
   std::sort(codes.begin(), codes.end());
 
   atom_.resize(n);
-  positions_.resize(3 * n);
-  species_ = torch::empty({static_cast<std::int64_t>(n)}, torch::kInt64);
-  std::int64_t *species = species_.data_ptr<std::int64_t>();
   for (std::size_t row = 0; row < n; ++row) {
     atom_[row] = codes[row].second;
-    species[row] = structure.species[atom_[row]];
-    std::copy_n(structure.positions + 3 * atom_[row], 3, positions_.begin() + 3 * row);
   }
+}
+
+std::vector<double> SpatialOrder::positions(const Structure &structure) const {
+  std::vector<double> result(3 * atom_.size());
+  for (std::size_t row = 0; row < atom_.size(); ++row) {
+    std::copy_n(structure.positions + 3 * atom_[row], 3, result.begin() + 3 * row);
+  }
+  return result;
+}
+
+torch::Tensor SpatialOrder::species(const Structure &structure) const {
+  torch::Tensor result = torch::empty({static_cast<std::int64_t>(atom_.size())}, torch::kInt64);
+  std::int64_t *species = result.data_ptr<std::int64_t>();
+  for (std::size_t row = 0; row < atom_.size(); ++row) {
+    species[row] = structure.species[atom_[row]];
+  }
+  return result;
 }
 
 std::vector<double> SpatialOrder::back(const torch::Tensor &rows) const {

@@ -3,6 +3,7 @@
 
 #include <torch/types.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -10,23 +11,22 @@
 
 namespace symgnn {
 
-/// A structure with its atoms along a space-filling curve. Neighbors are then close in memory, and
-/// a run of atoms is a compact piece of the structure, whatever the order in the file.
+/// The atoms of a structure along a space-filling curve. Neighbors are then close in memory, and a
+/// run of atoms is a compact piece of the structure, whatever the order in the file.
 class SpatialOrder {
  public:
   explicit SpatialOrder(const Structure &structure);
 
-  /// n × 3, Å.
-  const std::vector<double> &positions() const { return positions_; }
-  /// int64 [n].
-  const torch::Tensor &species() const { return species_; }
+  std::size_t size() const { return atom_.size(); }
+  /// Positions of a structure with as many atoms, in this order: n × 3, Å.
+  std::vector<double> positions(const Structure &structure) const;
+  /// Its species in this order: int64 [n].
+  torch::Tensor species(const Structure &structure) const;
   /// Rows [n, columns] of a float64 result, in the order of the structure, row-major.
   std::vector<double> back(const torch::Tensor &rows) const;
 
  private:
   std::vector<std::int64_t> atom_;  ///< of each row
-  std::vector<double> positions_;
-  torch::Tensor species_;
 };
 
 }  // namespace symgnn

@@ -30,6 +30,7 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 
@@ -54,7 +55,7 @@ constexpr UnitStyle UNIT_STYLES[] = {
     {"nano", 10.0, 160.2176634},                      // ag nm²/ns²
 };
 
-constexpr const char *KEYWORDS[] = {"device", "std", "positions", "threads", "chunk"};
+constexpr const char *KEYWORDS[] = {"device", "std", "positions", "threads", "chunk", "skin"};
 
 // An atom is novel to a model above this energy_barrier_ood, and a structure above this share of
 // such atoms; python/symgnn/annotator.py has the same.
@@ -173,9 +174,7 @@ void ComputeSymGNN::parse(int narg, char **arg) {
     error->all(FLERR,
                "Compute symgnn has " + number_of_words(elements, "element name") + ": " + wanted);
 
-  std::string device = "auto";
-  int threads = 0;
-  int chunk = 0;
+  symgnn::AnnotatorOptions options;
   bool std_column = false;
   for (int i = first_keyword; i < narg; i += 2) {
     const std::string keyword = arg[i];
@@ -183,12 +182,12 @@ void ComputeSymGNN::parse(int narg, char **arg) {
       error->all(
           FLERR, i,
           "Unknown keyword " + keyword +
-              " of compute symgnn: it knows device, std, positions, threads and chunk, and " +
+              " of compute symgnn: it knows device, std, positions, threads, chunk and skin, and " +
               wanted);
     if (i + 1 == narg) error->all(FLERR, i, "Keyword " + keyword + " needs a value");
     const std::string value = arg[i + 1];
     if (keyword == "device") {
-      device = value;
+      options.device = value;
     } else if (keyword == "std") {
       std_column = utils::logical(FLERR, value, false, lmp) == 1;
     } else if (keyword == "positions") {
@@ -197,16 +196,19 @@ void ComputeSymGNN::parse(int narg, char **arg) {
                    "Keyword positions needs f_ID, with the ID of a fix ave/atom, not " + value);
       positions_fix_id_ = value.substr(2);
     } else if (keyword == "threads") {
-      threads = utils::inumeric(FLERR, value, false, lmp);
-      if (threads < 1) error->all(FLERR, i + 1, "Keyword threads needs a positive number");
+      options.threads = utils::inumeric(FLERR, value, false, lmp);
+      if (options.threads < 1) error->all(FLERR, i + 1, "Keyword threads needs a positive number");
     } else if (keyword == "chunk") {
-      chunk = utils::inumeric(FLERR, value, false, lmp);
-      if (chunk < 1) error->all(FLERR, i + 1, "Keyword chunk needs a positive number of atoms");
+      options.chunk = utils::inumeric(FLERR, value, false, lmp);
+      if (options.chunk < 1)
+        error->all(FLERR, i + 1, "Keyword chunk needs a positive number of atoms");
+    } else if (keyword == "skin") {
+      options.skin = utils::numeric(FLERR, value, false, lmp) * angstrom_per_length_;
     }
   }
 
   if (!positions_fix_id_.empty()) positions_fix();
-  load(arg[3], device, threads, chunk);
+  load(arg[3], options);
   assign_species(arg + first_element);
 
   const auto &metadata = annotator_->model().metadata();
@@ -230,13 +232,9 @@ void ComputeSymGNN::parse(int narg, char **arg) {
 
 /* ---------------------------------------------------------------------- */
 
-void ComputeSymGNN::load(const std::string &model, const std::string &device, int threads,
-                         int chunk) {
-  const int number = device_number();
-  together([&] {
-    annotator_ =
-        std::make_unique<symgnn::Annotator>(find_model(model), device, threads, chunk, number);
-  });
+void ComputeSymGNN::load(const std::string &model, symgnn::AnnotatorOptions options) {
+  options.local_rank = device_number();
+  together([&] { annotator_ = std::make_unique<symgnn::Annotator>(find_model(model), options); });
 }
 
 void ComputeSymGNN::assign_species(char **elements) {
@@ -406,7 +404,13 @@ void ComputeSymGNN::set_displacements(const Fix *fix) {
 ------------------------------------------------------------------------- */
 
 void ComputeSymGNN::collect(int begin, int end, bool displaced) {
-  for (int i = begin; i < end; ++i) {
+  std::vector<int> atoms(end - begin);
+  std::iota(atoms.begin(), atoms.end(), begin);
+  // LAMMPS changes the order of its atoms now and then; a neighbor list with skin must not notice.
+  if (annotator_->options().skin > 0.0 && atom->tag_enable)
+    std::sort(atoms.begin(), atoms.end(),
+              [this](int a, int b) { return atom->tag[a] < atom->tag[b]; });
+  for (const int i : atoms) {
     const std::int64_t species = species_of_type_[atom->type[i]];
     if (species < 0) continue;
     atom_of_row_.push_back(i);
@@ -472,7 +476,7 @@ std::vector<double> ComputeSymGNN::with_ghosts() {
   collect(atom->nlocal, atom->nlocal + atom->nghost, !positions_fix_id_.empty());
 
   const c10::InferenceMode inference;
-  const symgnn::ThreadsGuard threads(annotator_->threads());
+  const symgnn::ThreadsGuard threads(annotator_->options().threads);
   std::unique_ptr<symgnn::Evaluation> evaluation;  // none on a rank without rows
   together([&] {
     evaluation = evaluate();
@@ -513,7 +517,7 @@ std::unique_ptr<symgnn::Evaluation> ComputeSymGNN::evaluate() {
   const auto rows = static_cast<std::int64_t>(atom_of_row_.size());
   symgnn::Edges graph =
       symgnn::find_edges(positions_.data(), rows, owned_rows_, symgnn::Cell{}, metadata.cutoff,
-                         metadata.self_edges, metadata.dtype, annotator_->threads());
+                         metadata.self_edges, metadata.dtype, annotator_->options().threads);
   const std::int64_t edges = graph.index.size(1);
   std::int64_t *neighbor = graph.index.data_ptr<std::int64_t>() + edges;
 
@@ -534,7 +538,7 @@ std::unique_ptr<symgnn::Evaluation> ComputeSymGNN::evaluate() {
   const torch::Tensor species =
       torch::from_blob(species_.data(), {kept}, torch::kInt64).to(model.device());
   return std::make_unique<symgnn::Evaluation>(model, species, std::move(graph), owned_rows_,
-                                              annotator_->chunk());
+                                              annotator_->options().chunk);
 }
 
 /* ----------------------------------------------------------------------

@@ -15,6 +15,7 @@ class Tensor;
 
 namespace symgnn {
 class Annotator;
+struct AnnotatorOptions;
 class Evaluation;
 }  // namespace symgnn
 
@@ -38,7 +39,7 @@ class ComputeSymGNN : public Compute {
 
  private:
   void parse(int narg, char **arg);
-  void load(const std::string &model, const std::string &device, int threads, int chunk);
+  void load(const std::string &model, symgnn::AnnotatorOptions options);
   void assign_species(char **elements);
   int device_number() const;
 

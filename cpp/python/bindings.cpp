@@ -112,17 +112,22 @@ PYBIND11_MODULE(_core, module) {
   symgnn::register_operators();
 
   py::class_<symgnn::Annotator>(module, "Annotator")
-      .def(py::init([](const std::string &path, const std::string &device, int threads, int chunk) {
-             return std::make_unique<symgnn::Annotator>(path, device, threads, chunk);
+      .def(py::init([](const std::string &path, const std::string &device, int threads, int chunk,
+                       double skin) {
+             return std::make_unique<symgnn::Annotator>(
+                 path, symgnn::AnnotatorOptions{device, threads, chunk, skin});
            }),
            py::arg("path"), py::arg("device") = "auto", py::arg("threads") = 0,
-           py::arg("chunk") = 0)
+           py::arg("chunk") = 0, py::arg("skin") = 0.0)
       .def("annotate", &annotate, py::arg("structures"),
            "Barriers of structures (positions [N, 3], species [N], cell [3, 3], pbc [3]), Å: "
            "a list of arrays [N, outputs], eV.")
       .def_property_readonly(
           "metadata_json",
           [](const symgnn::Annotator &self) { return self.model().metadata().json; })
+      .def_property_readonly(
+          "searches", [](const symgnn::Annotator &self) { return self.list().searches(); },
+          "Times that neighbors were searched.")
       .def_property_readonly(
           "device", [](const symgnn::Annotator &self) { return self.model().device().str(); });
 

@@ -28,7 +28,7 @@ class Potential:
     pair_style: str
     """What follows the command, such as ``eam/fs``."""
     pair_coeff: tuple[str, ...]
-    """What follows each ``pair_coeff``, such as ``* * CuZr.eam.fs Cu Zr``; files with whole paths."""
+    """What follows each ``pair_coeff``, such as ``* * /…/CuZr.eam.fs Cu Zr``: whole paths."""
     elements: tuple[str, ...]
     """Chemical symbol of each atom type."""
 

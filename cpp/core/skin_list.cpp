@@ -1,0 +1,91 @@
+#include "skin_list.h"
+
+#include <vector>
+
+#include "error.h"
+
+namespace symgnn {
+
+namespace {
+
+torch::Tensor tensor_of(const std::vector<double> &positions) {
+  const auto atoms = static_cast<std::int64_t>(positions.size()) / 3;
+  return torch::from_blob(const_cast<double *>(positions.data()), {atoms, 3}, torch::kFloat64)
+      .clone();
+}
+
+/// From the center to the neighbor in the same cell, [E, 3].
+torch::Tensor differences(const torch::Tensor &positions, const torch::Tensor &index) {
+  return positions.index_select(0, index[1]) - positions.index_select(0, index[0]);
+}
+
+/// Displacements [N, 3] to the nearest image, for displacements that are small in the end.
+torch::Tensor nearest_image(const torch::Tensor &displacement, const Cell &cell) {
+  std::vector<torch::Tensor> rows;
+  for (int axis = 0; axis < 3; ++axis) {
+    if (cell.periodic[axis]) {
+      const auto &vector = cell.vectors[axis];
+      rows.push_back(torch::tensor({vector[0], vector[1], vector[2]}, torch::kFloat64));
+    }
+  }
+  if (rows.empty()) {
+    return displacement;
+  }
+  const torch::Tensor vectors = torch::stack(rows);
+  const torch::Tensor cells = torch::mm(displacement, torch::linalg_pinv(vectors)).round();
+  return displacement - torch::mm(cells, vectors);
+}
+
+bool is_same(const Cell &a, const Cell &b) {
+  return a.periodic == b.periodic && a.vectors == b.vectors;
+}
+
+}  // namespace
+
+SkinList::SkinList(double cutoff, double skin, bool self_edges, torch::Dtype dtype)
+    : cutoff_(cutoff), skin_(skin), self_edges_(self_edges), dtype_(dtype) {
+  if (!(skin >= 0.0) || skin > cutoff) {
+    throw Error("skin must be between 0 and the model's cutoff, " + std::to_string(cutoff) +
+                " Å, not " + std::to_string(skin));
+  }
+}
+
+/// Positions [N, 3] in the order of the last search, each atom at its image next to where it was;
+/// undefined where the search does not serve.
+torch::Tensor SkinList::continued(const Structure &structure) const {
+  if (skin_ == 0.0 || !search_ || search_->order.size() != structure.n ||
+      !is_same(search_->cell, structure.cell)) {
+    return {};
+  }
+  const torch::Tensor now = tensor_of(search_->order.positions(structure));
+  const torch::Tensor moved = nearest_image(now - search_->positions, structure.cell);
+  if (moved.square().sum(1).max().item<double>() > 0.25 * skin_ * skin_) {
+    return {};
+  }
+  return search_->positions + moved;
+}
+
+Edges SkinList::find(const Structure &structure, int threads) {
+  torch::Tensor positions = continued(structure);
+  if (!positions.defined()) {
+    SpatialOrder order(structure);
+    const std::vector<double> ordered = order.positions(structure);
+    ++searches_;
+    Edges edges =
+        find_edges(ordered.data(), structure.n, structure.n, structure.cell, cutoff_ + skin_,
+                   self_edges_, skin_ > 0.0 ? torch::kFloat64 : dtype_, threads);
+    search_ = std::make_unique<Search>(Search{std::move(order), structure.cell, {}, {}, {}});
+    if (skin_ == 0.0) {
+      return edges;
+    }
+    positions = tensor_of(ordered);
+    search_->positions = positions;
+    search_->shift = edges.vector - differences(positions, edges.index);
+    search_->index = std::move(edges.index);
+  }
+  const torch::Tensor vector = differences(positions, search_->index) + search_->shift;
+  const torch::Tensor near = (vector.square().sum(1) < cutoff_ * cutoff_).nonzero().squeeze(1);
+  return {search_->index.index_select(1, near), vector.index_select(0, near).to(dtype_)};
+}
+
+}  // namespace symgnn
