@@ -290,6 +290,7 @@ def test_a_wrong_graph_is_one_clear_error(name: str) -> None:
         ({"widths": torch.tensor([0.3, 0.4])}, "radii and widths"),
         ({"radii": torch.tensor(2.6)}, "radii and widths"),
         ({"radial_centers": torch.ones(2, 2)}, "centers of Gaussians"),
+        ({"coarse_centers": torch.tensor([3.0, 2.0])}, "centers of Gaussians ascend"),
         ({"degree": -1}, "degree is not negative"),
     ],
 )
