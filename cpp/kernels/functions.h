@@ -22,6 +22,7 @@ struct FloatingPoint<float> {
   static constexpr float kLog2Low = -2.12194440e-4F;  // exact; and what is missing
   static constexpr int kExpTerms = 7;
   static constexpr int kSineTerms = 6;
+  static constexpr float kGaussianReach = 6.5F;  // widths, beyond which it is below 1e-9
 };
 
 template <>
@@ -34,6 +35,7 @@ struct FloatingPoint<double> {
   static constexpr double kLog2Low = 1.42860682030941723212e-6;
   static constexpr int kExpTerms = 13;
   static constexpr int kSineTerms = 11;
+  static constexpr double kGaussianReach = 9.0;  // below 1e-17
 };
 
 /// 1 / k!

@@ -61,13 +61,14 @@ std::vector<scalar> legendre_factors(std::int64_t degree) {
   return result;
 }
 
-/// Values, and zeros up to a multiple of the lanes of any vector.
+/// Values, and the last again up to a multiple of the lanes of any vector.
 template <typename scalar>
 std::vector<scalar> padded(const Tensor &values) {
   const Tensor contiguous = values.to(c10::CppTypeToScalarType<scalar>::value).contiguous();
   const scalar *first = contiguous.data_ptr<scalar>();
   std::vector<scalar> result(first, first + contiguous.numel());
-  result.resize(kernels::rounded_up(contiguous.numel()));
+  result.resize(kernels::rounded_up(contiguous.numel()),
+                result.empty() ? scalar(0) : result.back());
   return result;
 }
 
@@ -90,6 +91,9 @@ void check(const Tensor &radii, const Tensor &widths, std::int64_t degree, const
            const Basis &coarse) {
   TORCH_CHECK(radial.centers.dim() == 1 && coarse.centers.dim() == 1,
               "centers of Gaussians are [n]");
+  for (const Tensor &centers : {radial.centers, coarse.centers}) {
+    TORCH_CHECK(centers.diff().ge(0).all().item<bool>(), "centers of Gaussians ascend");
+  }
   TORCH_CHECK(radii.dim() == 1 && widths.sizes() == radii.sizes(), "radii and widths are [R]");
   TORCH_CHECK(degree >= 0, "degree is not negative");
 }

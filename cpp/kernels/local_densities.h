@@ -9,7 +9,7 @@ namespace symgnn::kernels {
 template <typename scalar>
 struct GaussianBasis {
   std::int64_t count;
-  const scalar *centers;  ///< [count, rounded up to kMostLanes]
+  const scalar *centers;  ///< [count, rounded up to kMostLanes], ascending
   scalar width;
   scalar end;   ///< where the cutoff reaches zero
   scalar ramp;  ///< over which it does

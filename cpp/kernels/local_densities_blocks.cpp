@@ -20,12 +20,11 @@ class Surroundings {
   Surroundings(const LocalDensities<scalar> &task, const DensitiesLayout &layout, scalar *workspace)
       : task_(task),
         layout_(layout),
-        distance_(workspace + layout.distance),
+        edge_(workspace + layout.edge),
         cutoff_(workspace + layout.cutoff),
         near_(workspace + layout.near),
         harmonic_(workspace + layout.harmonic),
         weight_(workspace + layout.weight),
-        gaussians_(workspace + layout.gaussians),
         lanes_(workspace + layout.lanes),
         moments_(workspace + layout.moments),
         transposed_(workspace + layout.transposed) {
@@ -36,94 +35,89 @@ class Surroundings {
 
   /// Densities of a center, [columns].
   void describe(std::int64_t center, scalar *densities) {
-    first_ = task_.first[center];
-    count_ = task_.first[center + 1] - first_;
-    if (count_ == 0) {
+    if (task_.first[center] == task_.first[center + 1]) {
       fill(densities, task_.columns(), scalar(0));
       return;
     }
-    measure();
-    add_gaussians(task_.radial, cutoff_, layout_.radial, densities);
-    densities += task_.elements * task_.radial.count;
+    scalar *angular = densities + task_.elements * task_.radial.count;
+    scalar *coarse = angular + task_.degree * task_.pairs();
     for (std::int64_t element = 0; element < task_.elements; ++element) {
-      const std::int64_t near = find_near(element);
+      const std::int64_t count = find_edges(center, element);
+      sum_gaussians(task_.radial, count, densities + element * task_.radial.count);
+      sum_gaussians(task_.coarse, count, coarse + element * task_.coarse.count);
+      const std::int64_t near = find_near(count);
       expand(near);
-      const std::int64_t row = element * task_.channels;
-      sum_moments(near, moments_ + row * layout_.harmonics);
+      sum_moments(near, moments_ + element * task_.channels * layout_.harmonics);
     }
-    contract(densities);
-    densities += task_.degree * task_.pairs();
-    add_gaussians(task_.coarse, cutoff_ + layout_.edges, layout_.coarse, densities);
+    contract(angular);
   }
 
  private:
   using V = Vector<scalar>;
   static constexpr std::int64_t step = lanes<V, scalar>;
 
-  std::int64_t element_of(std::int64_t edge) const {
-    return task_.species[task_.neighbor[first_ + edge]];
-  }
-
-  /// Vectors and lengths of all edges, and what the cutoffs leave of them.
-  void measure() {
-    scalar *x = distance_;
+  /// Vectors and lengths of a center's edges to one element: how many.
+  std::int64_t find_edges(std::int64_t center, std::int64_t element) {
+    scalar *x = edge_;
     scalar *y = x + layout_.edges;
     scalar *z = y + layout_.edges;
     scalar *length = z + layout_.edges;
-    for (std::int64_t edge = 0; edge < count_; ++edge) {
-      const scalar *vector = task_.edge_vector + (first_ + edge) * task_.edge_stride;
-      x[edge] = vector[0];
-      y[edge] = vector[1];
-      z[edge] = vector[2];
+    std::int64_t count = 0;
+    for (std::int64_t edge = task_.first[center]; edge < task_.first[center + 1]; ++edge) {
+      const scalar *vector = task_.edge_vector + edge * task_.edge_stride;
+      x[count] = vector[0];
+      y[count] = vector[1];
+      z[count] = vector[2];
+      count += task_.species[task_.neighbor[edge]] == element;
     }
-    for (std::int64_t edge = count_; edge % step != 0; ++edge) {
+    for (std::int64_t edge = count; edge % step != 0; ++edge) {
       x[edge] = y[edge] = z[edge] = scalar(1);
     }
     const V smallest = V{} + task_.smallest_length;
-    for (std::int64_t edge = 0; edge < count_; edge += step) {
+    for (std::int64_t edge = 0; edge < count; edge += step) {
       const V a = load<V>(x + edge);
       const V b = load<V>(y + edge);
       const V c = load<V>(z + edge);
-      const V found = maximum(root_of<scalar>(a * a + b * b + c * c), smallest);
-      store(length + edge, found);
-      store(cutoff_ + edge, ramp(found, task_.radial.end, task_.radial.ramp));
-      store(cutoff_ + layout_.edges + edge, ramp(found, task_.coarse.end, task_.coarse.ramp));
+      store(length + edge, maximum(root_of<scalar>(a * a + b * b + c * c), smallest));
     }
+    return count;
   }
 
-  /// Sums of Gaussians over edges, [S, count].
-  void add_gaussians(const GaussianBasis<scalar> &basis, const scalar *cutoff, std::int64_t width,
-                     scalar *densities) {
-    const scalar *length = distance_ + 3 * layout_.edges;
-    fill(gaussians_, task_.elements * width, scalar(0));
+  /// Sums of Gaussians over edges, [basis.count].
+  void sum_gaussians(const GaussianBasis<scalar> &basis, std::int64_t count, scalar *densities) {
+    const scalar *length = edge_ + 3 * layout_.edges;
+    for (std::int64_t edge = 0; edge < count; edge += step) {
+      store(cutoff_ + edge, ramp(load<V>(length + edge), basis.end, basis.ramp));
+    }
     const scalar scale = root(scalar(0.5)) / basis.width;
-    for (std::int64_t edge = 0; edge < count_; ++edge) {
-      if (cutoff[edge] == scalar(0)) {
-        continue;
+    const scalar reach = FloatingPoint<scalar>::kGaussianReach * basis.width;
+    for (std::int64_t k = 0; k < basis.count; k += step) {
+      const V centers = load<V>(basis.centers + k);
+      const scalar lowest = basis.centers[k] - reach;
+      const scalar highest = minimum(basis.centers[k + step - 1] + reach, basis.end);
+      V sum{};
+      for (std::int64_t edge = 0; edge < count; ++edge) {
+        if ((length[edge] > lowest) & (length[edge] < highest)) {
+          const V offset = scale * (length[edge] - centers);
+          sum += cutoff_[edge] * exp_of_negative<scalar>(-(offset * offset));
+        }
       }
-      scalar *sum = gaussians_ + element_of(edge) * width;
-      for (std::int64_t k = 0; k < basis.count; k += step) {
-        const V offset = scale * (length[edge] - load<V>(basis.centers + k));
-        const V value = exp_of_negative<scalar>(-(offset * offset));
-        store(sum + k, load<V>(sum + k) + cutoff[edge] * value);
-      }
-    }
-    for (std::int64_t element = 0; element < task_.elements; ++element) {
-      for (std::int64_t k = 0; k < basis.count; ++k) {
-        densities[element * basis.count + k] = gaussians_[element * width + k];
+      scalar of_lanes[step];
+      store(of_lanes, sum);
+      for (std::int64_t lane = 0; lane < step && k + lane < basis.count; ++lane) {
+        densities[k + lane] = of_lanes[lane];
       }
     }
   }
 
-  /// Directions and lengths of the edges to one element within the angular cutoff: how many.
-  std::int64_t find_near(std::int64_t element) {
-    const scalar *length = distance_ + 3 * layout_.edges;
+  /// Directions and lengths of those edges that are within the angular cutoff: how many.
+  std::int64_t find_near(std::int64_t edges) {
     std::int64_t count = 0;
-    for (std::int64_t edge = 0; edge < count_; ++edge) {
+    for (std::int64_t edge = 0; edge < edges; ++edge) {
       for (std::int64_t k = 0; k < 4; ++k) {
-        near_[k * layout_.edges + count] = distance_[k * layout_.edges + edge];
+        near_[k * layout_.edges + count] = edge_[k * layout_.edges + edge];
       }
-      count += (length[edge] < task_.angular_cutoff) & (element_of(edge) == element);
+      count += edge_[3 * layout_.edges + edge] < task_.angular_cutoff;
     }
     for (std::int64_t edge = count; edge % step != 0; ++edge) {
       for (std::int64_t k = 0; k < 4; ++k) {
@@ -131,10 +125,10 @@ class Surroundings {
       }
     }
     for (std::int64_t edge = 0; edge < count; edge += step) {
-      const V length_of = load<V>(near_ + 3 * layout_.edges + edge);
+      const V length = load<V>(near_ + 3 * layout_.edges + edge);
       for (std::int64_t k = 0; k < 3; ++k) {
         scalar *component = near_ + k * layout_.edges + edge;
-        store(component, load<V>(component) / length_of);
+        store(component, load<V>(component) / length);
       }
     }
     return count;
@@ -273,12 +267,11 @@ class Surroundings {
 
   const LocalDensities<scalar> &task_;
   const DensitiesLayout &layout_;
-  scalar *const distance_,
-      *const cutoff_, *const near_, *const harmonic_, *const weight_,
-                                                          *const gaussians_,
-                                                              *const lanes_, *const moments_,
-                                                                                 *const transposed_;
-  std::int64_t first_ = 0, count_ = 0;
+  scalar *const edge_, *const cutoff_, *const near_, *const harmonic_,
+                                                         *const weight_,
+
+                                                             *const lanes_, *const moments_,
+                                                                                *const transposed_;
 };
 
 template <typename scalar>

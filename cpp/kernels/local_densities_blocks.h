@@ -8,28 +8,25 @@ namespace symgnn::kernels {
 
 /// Where the parts of a workspace begin, in scalars, where no center has more than `most_edges`.
 struct DensitiesLayout {
-  std::int64_t edges, harmonics, channels, radial, coarse;  ///< rounded up
-  std::int64_t distance, cutoff, near, harmonic, weight, gaussians, lanes, moments, transposed,
-      size;
+  std::int64_t edges, harmonics, channels;  ///< rounded up
+  std::int64_t edge, cutoff, near, harmonic, weight, lanes, moments, transposed, size;
 
   template <typename scalar>
   DensitiesLayout(const LocalDensities<scalar> &task, std::int64_t most_edges)
       : edges(rounded_up(most_edges)),
         harmonics(rounded_up(task.harmonics())),
-        channels(rounded_up(task.elements * task.channels)),
-        radial(rounded_up(task.radial.count)),
-        coarse(rounded_up(task.coarse.count)) {
+        channels(rounded_up(task.elements * task.channels)) {
     std::int64_t used = 0;
     const auto take = [&used](std::int64_t scalars) {
       used += rounded_up(scalars);
       return used - rounded_up(scalars);
     };
-    distance = take(4 * edges);            // [4, edges]: x, y, z, length
-    cutoff = take(2 * edges);              // [2, edges]: of radial, of coarse
-    near = take(4 * edges + kMostLanes);   // [4, edges], of one element
+    // Of the edges to one element:
+    edge = take(4 * edges);                // [4, edges]: x, y, z, length
+    cutoff = take(edges);                  // [edges]
+    near = take(4 * edges);                // [4, edges]: direction and length of near ones
     harmonic = take(edges * harmonics);    // [edges, harmonics]
     weight = take(edges * task.channels);  // [edges, R]
-    gaussians = take(task.elements * (radial > coarse ? radial : coarse));  // [S, count]
     lanes = take(kMostLanes * (harmonics + task.channels));     // [harmonics, lanes], [R, lanes]
     moments = take(task.elements * task.channels * harmonics);  // [S R, harmonics]
     transposed = take((harmonics + 1) * channels);              // [harmonics, S R], and one row
