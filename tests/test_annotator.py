@@ -174,6 +174,43 @@ def test_chunks_change_nothing_beyond_rounding(paper, glass, model, chunk) -> No
     np.testing.assert_allclose(chunks, whole, rtol=1e-6, atol=2e-5)
 
 
+@pytest.mark.parametrize("pbc", [True, False, [True, False, True]])
+@pytest.mark.parametrize("triclinic", [True, False])
+def test_a_skin_changes_nothing_but_the_number_of_searches(models, glass, pbc, triclinic) -> None:
+    """Small steps, and atoms that are wrapped or moved by whole cells, need no new search."""
+    atoms = glass.copy()
+    if triclinic:
+        tilt = np.array([[0, 0, 0], [3, 0, 0], [1, -2, 0]])
+        atoms.set_cell(atoms.cell.array + tilt, scale_atoms=True)
+    atoms.pbc = pbc
+    kept, fresh = (Annotator(models["float64"], skin=skin) for skin in (0.8, 0.0))
+    generator = np.random.default_rng(0)
+    for step in range(6):
+        atoms.positions += generator.uniform(-0.03, 0.03, atoms.positions.shape)
+        if step == 3:
+            atoms.wrap()
+            atoms.positions[:20] += (2 * atoms.pbc) @ atoms.cell.array
+        np.testing.assert_allclose(
+            kept.predict([atoms])[0], fresh.predict([atoms])[0], rtol=0, atol=1e-10
+        )
+    assert (kept._core.searches, fresh._core.searches) == (1, 6)
+
+    atoms.positions[0] += 0.41  # one atom is enough
+    for change in (lambda: None, lambda: atoms.set_cell(atoms.cell * 1.001), atoms.pop):
+        change()
+        before = kept._core.searches
+        np.testing.assert_allclose(
+            kept.predict([atoms])[0], fresh.predict([atoms])[0], rtol=0, atol=1e-10
+        )
+        assert kept._core.searches == before + 1
+
+
+@pytest.mark.parametrize("skin", [-0.1, 100.0, float("nan")])
+def test_an_impossible_skin_is_refused(models, skin) -> None:
+    with pytest.raises(SymGNNError, match="skin must be between 0 and"):
+        Annotator(models["std"], skin=skin)
+
+
 def test_a_negative_chunk_is_refused(models) -> None:
     with pytest.raises(SymGNNError, match="chunk must be 0"):
         Annotator(models["std"], chunk=-1)

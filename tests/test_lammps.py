@@ -193,13 +193,15 @@ def test_uncertainty_and_several_models_at_once(
     script += compute(models / "std.pt", "std no", "one")
     script += compute(models / "float64.pt", "", "other")
     script += compute(models / "float64.pt", "chunk 60", "chunks")
-    script += dump("c_two[1] c_two[2] c_one c_other c_chunks", every=20) + MOVE + "run 20"
+    script += compute(models / "float64.pt", "skin 1.0", "skin")
+    script += dump("c_two[1] c_two[2] c_one c_other c_chunks c_skin", every=20) + MOVE + "run 20"
     for frame in simulation.succeed(script, ranks).frames():
         std = models / "std.pt"
         assert largest_difference(frame, std, "c_two[1]") <= 1e-9
         assert largest_difference(frame, std, "c_two[2]", output="energy_barrier_std") <= 1e-9
         assert largest_difference(frame, models / "float64.pt", "c_other") <= 1e-9
         assert largest_difference(frame, models / "float64.pt", "c_chunks") <= 1e-9
+        assert largest_difference(frame, models / "float64.pt", "c_skin") <= 1e-9
         np.testing.assert_array_equal(frame.arrays["c_one"], frame.arrays["c_two[1]"])
 
 
@@ -496,7 +498,10 @@ def test_wrong_model_file(
         ("{model} Cu device cpu", ["1 element name", "2 atom types"]),
         ("{model} Cu Ni", ["Ni", "Cu, Zr"]),
         ("{model} Cu Zirconium", ["Zirconium", "Cu, Zr"]),
-        ("{model} Cu Zr Zr", ["Unknown keyword Zr", "device, std, positions, threads and chunk"]),
+        (
+            "{model} Cu Zr Zr",
+            ["Unknown keyword Zr", "device, std, positions, threads, chunk and skin"],
+        ),
         ("{model} Cu Zr colour blue", ["Unknown keyword colour", "device, std, positions"]),
         ("{model} Cu Zr device", ["device needs a value"]),
         ("{model} Cu Zr device gpu", ["gpu", "auto, cpu, cuda or cuda:N"]),
@@ -504,6 +509,8 @@ def test_wrong_model_file(
         ("{model} Cu Zr threads 0", ["threads needs a positive number"]),
         ("{model} Cu Zr threads two", ["two"]),
         ("{model} Cu Zr chunk 0", ["chunk needs a positive number of atoms"]),
+        ("{model} Cu Zr skin 99", ["skin must be between 0 and the model's cutoff"]),
+        ("{model} Cu Zr skin -1", ["skin must be between 0 and the model's cutoff"]),
         ("{model} Cu Zr std maybe", ["maybe"]),
         ("{model} Cu Zr std yes", ["energy_barrier_std"]),
         ("{model} Cu Zr positions average", ["f_ID"]),

@@ -73,6 +73,8 @@ class Annotator:
         threads: CPU threads during a call; 0 leaves torch's setting.
         chunk: atoms that the network works on at a time; fewer need less memory and, where edge
             features are computed anew for each layer, more time. 0 leaves the choice to SymGNN.
+        skin: Å. With it, a neighbor list serves until an atom has moved by half of it or the cell
+            has changed: faster for the frames of a trajectory at constant volume.
 
     Raises:
         ModelError: the file is no model that this version can read, or the device is absent.
@@ -85,9 +87,10 @@ class Annotator:
         device: str = "auto",
         threads: int = 0,
         chunk: int = 0,
+        skin: float = 0.0,
     ) -> None:
         self.path = find_model(model)
-        self._core = load_core().Annotator(str(self.path), device, threads, chunk)
+        self._core = load_core().Annotator(str(self.path), device, threads, chunk, skin)
         self.metadata: dict[str, Any] = json.loads(self._core.metadata_json)
         self._sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
         self._species = {symbol: index for index, symbol in enumerate(self.elements)}
@@ -227,6 +230,8 @@ class SymGNNCalculator(Calculator):
         threads: CPU threads during a call; 0 leaves torch's setting.
         chunk: atoms that the network works on at a time; fewer need less memory and, where edge
             features are computed anew for each layer, more time. 0 leaves the choice to SymGNN.
+        skin: Å. With it, a neighbor list serves until an atom has moved by half of it or the cell
+            has changed: faster for the frames of a trajectory at constant volume.
     """
 
     implemented_properties: list[str] = [keys.ENERGY_BARRIER]  # noqa: RUF012 (ASE's convention)
@@ -239,9 +244,10 @@ class SymGNNCalculator(Calculator):
         device: str = "auto",
         threads: int = 0,
         chunk: int = 0,
+        skin: float = 0.0,
     ) -> None:
         super().__init__()
-        self.annotator = Annotator(model, device=device, threads=threads, chunk=chunk)
+        self.annotator = Annotator(model, device=device, threads=threads, chunk=chunk, skin=skin)
         self.implemented_properties = self.annotator.outputs
 
     def calculate(
