@@ -1,7 +1,7 @@
 """Time of a training epoch of the paper's network: fused operators against plain torch.
 
-One epoch here is one glass: the slab of 8,000 atoms that `symgnn benchmark` uses, forward, backward
-and optimizer step. Either kind runs in a process of its own, in turn; ratios are taken pair by pair.
+One epoch here is one glass, the slab that `symgnn benchmark` uses: forward, backward and optimizer
+step. Either kind runs in a process of its own, in turn; ratios are taken pair by pair.
 
     python benchmarks/training.py [--atoms 8000] [--threads 2] [--pairs 5]
 """
@@ -66,7 +66,7 @@ def main() -> None:
         measure(arguments.measure, arguments.atoms, arguments.threads)
         return
 
-    from symgnn.benchmark import machine
+    from symgnn.benchmark import describe_machine
 
     rows: dict[str, list[dict[str, float]]] = {"fused": [], "plain": []}
     for _ in range(arguments.pairs):
@@ -83,7 +83,7 @@ def main() -> None:
         f"plain / fused: median {np.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f}"
         f" in {len(ratios)} pairs"
     )
-    record = {"machine": machine(), **vars(arguments), **rows, "ratios": ratios}
+    record = {"machine": describe_machine(), **vars(arguments), **rows, "ratios": ratios}
     record.pop("measure")
     RESULT.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     if np.median(ratios) < LEAST_RATIO:

@@ -385,7 +385,40 @@ inline void back_through_gather(const EdgeAttention<scalar> &task, const scalar 
   }
 }
 
-/// Back from hidden channels to what entered the LeakyReLU, in place, and on to atoms.
+/// Back from the hidden channels of one edge, number `row` of the group, to what entered the
+/// LeakyReLU, in place, and on to its center, its neighbor and the attention.
+template <typename V, typename scalar>
+inline void back_through_edge(const EdgeAttention<scalar> &task,
+                              const EdgeAttentionGradient<scalar> &gradient,
+                              const AttentionGroup<scalar> &group, std::int64_t row,
+                              std::int64_t edges, scalar *center_gradient,
+                              scalar *neighbor_gradient, scalar *attention_gradient) {
+  const std::int64_t channels = task.heads * task.width;
+  scalar *hidden_gradient = group.hidden_gradient + row * channels;
+  const scalar *hidden_of_edge = group.hidden + row * channels;
+  for (std::int64_t head = 0; head < task.heads; ++head) {
+    const scalar of_score = gradient.gathered ? group.score_gradient[head * edges + row] : 0;
+    for (std::int64_t c = head * task.width; c < (head + 1) * task.width; c += lanes<V, scalar>) {
+      const V hidden = load<V>(hidden_of_edge + c);
+      V given = load<V>(hidden_gradient + c);
+      if (gradient.moments != nullptr) {
+        given += load<V>(gradient.moments + c) +
+                 scalar{2} * load<V>(gradient.moments + channels + c) * hidden;
+      }
+      if (gradient.gathered != nullptr) {
+        given += of_score * load<V>(task.attention + c);
+        store(attention_gradient + c, load<V>(attention_gradient + c) + of_score * hidden);
+      }
+      const V leaky = task.negative_slope * given;
+      given = hidden > V{} ? given : leaky;
+      store(hidden_gradient + c, given);
+      store(center_gradient + c, load<V>(center_gradient + c) + given);
+      store(neighbor_gradient + c, load<V>(neighbor_gradient + c) + given);
+    }
+  }
+}
+
+/// Back from the hidden channels of a group to what entered the LeakyReLU, in place, and to atoms.
 template <typename V, typename scalar>
 void back(const EdgeAttention<scalar> &task, const EdgeAttentionGradient<scalar> &gradient,
           std::int64_t begin, std::int64_t end, const AttentionGroup<scalar> &group,
@@ -401,35 +434,13 @@ void back(const EdgeAttention<scalar> &task, const EdgeAttentionGradient<scalar>
                              neighbor_gradient);
     }
     scalar *center_gradient = gradient.projected + 3 * channels * center;
-    for (std::int64_t c = 0; c < channels; c += lanes<V, scalar>) {
-      const scalar *of_score = group.score_gradient + c / task.width * edges + offset;
-      const V attention = load<V>(task.attention + c);
-      V mean{};
-      V square{};
-      if (gradient.moments != nullptr) {
-        mean = load<V>(gradient.moments + c);
-        square = load<V>(gradient.moments + channels + c) * scalar{2};
-      }
-      V of_center{};
-      V of_attention{};
-      for (std::int64_t k = 0; k < count; ++k) {
-        const std::int64_t place = (offset + k) * channels + c;
-        const V hidden = load<V>(group.hidden + place);
-        V given = load<V>(group.hidden_gradient + place) + mean + square * hidden;
-        if (gradient.gathered != nullptr) {
-          given += of_score[k] * attention;
-          of_attention += of_score[k] * hidden;
-        }
-        const V leaky = task.negative_slope * given;
-        given = hidden > V{} ? given : leaky;
-        store(group.hidden_gradient + place, given);
-        of_center += given;
-        scalar *of_neighbor =
-            neighbor_gradient + 2 * channels * task.neighbor[task.first[center] + k] + c;
-        store(of_neighbor, load<V>(of_neighbor) + given);
-      }
-      store(center_gradient + c, of_center);
-      store(attention_gradient + c, load<V>(attention_gradient + c) + of_attention);
+    for (std::int64_t c = 0; c < channels; ++c) {
+      center_gradient[c] = 0;
+    }
+    for (std::int64_t k = 0; k < count; ++k) {
+      const std::int64_t neighbor = task.neighbor[task.first[center] + k];
+      back_through_edge<V>(task, gradient, group, offset + k, edges, center_gradient,
+                           neighbor_gradient + 2 * channels * neighbor, attention_gradient);
     }
   }
 }

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from .attention import EdgeAttention
+from .dropout import ByteDropout
 from .network import BarrierNetwork, NetworkConfig
 from .normalization import make_normalization
 from .symmetrization import Distribution, Symmetrization
@@ -120,7 +121,7 @@ class SymGNN(BarrierNetwork):
             )
             for number, heads in enumerate(config.heads)
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = ByteDropout(config.dropout)
         decoder = [part for _ in range(config.decoder_layers) for part in block(width, nn.PReLU())]
         self.node_decoder = nn.Sequential(*decoder, nn.Linear(width, 1))
 
@@ -152,6 +153,7 @@ class SymGNN(BarrierNetwork):
         """Attention layers and decoder: node [N, D], edge [E, D] → [N, 1], standardized."""
         for layer in self.layers:
             node, edge = layer(node, edge, edge_index)
-            node, edge = self.dropout(node), self.dropout(edge)
+            node = self.dropout(node)
+            edge = self.dropout(edge) if layer.updates_edges else edge
         standardized: Tensor = self.node_decoder(node)
         return standardized
