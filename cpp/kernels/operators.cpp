@@ -38,6 +38,9 @@ void register_operators() {
     register_edge_embedding(*made);
     register_local_densities(*made);
     register_shell_sums(*made);
+#ifdef SYMGNN_CUDA
+    register_edge_attention_cuda(*made);
+#endif
     return made;
   }();
 }

@@ -1,0 +1,136 @@
+// The operator `edge_attention` for tensors on a GPU. Needs no headers of CUDA: torch gives the
+// current stream through its device-independent interface.
+
+#include <ATen/Dispatch.h>
+#include <ATen/ops/argsort.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/library.h>
+#include <torch/types.h>
+
+#include <optional>
+#include <tuple>
+
+#include "edge_attention_cuda.h"
+#include "edge_attention_inputs.h"
+#include "operators.h"
+
+namespace symgnn {
+
+namespace {
+
+using torch::Tensor;
+using OptionalTensor = std::optional<Tensor>;
+
+void *current_stream(const Tensor &tensor) {
+  const c10::impl::VirtualGuardImpl guard(tensor.device().type());
+  return guard.getStream(tensor.device()).native_handle();
+}
+
+void check(const char *problem) { TORCH_CHECK(problem == nullptr, "edge_attention: ", problem); }
+
+/// [N + 1]: where the edges of each center begin. Waits for the GPU to hear whether they are sorted
+/// and in range.
+Tensor first_edges(const Tensor &center, const Tensor &neighbor, std::int64_t atoms) {
+  const Tensor first = torch::empty({atoms + 1}, center.options());
+  const Tensor problem = torch::empty({1}, center.options().dtype(torch::kInt32));
+  check(kernels::find_first_edges_cuda(
+      pointer<std::int64_t>(center), pointer<std::int64_t>(neighbor), center.numel(), atoms,
+      first.data_ptr<std::int64_t>(), problem.data_ptr<std::int32_t>(), current_stream(center)));
+  TORCH_CHECK(problem.item<std::int32_t>() == 0,
+              "edge_index must be sorted by center and name existing atoms");
+  return first;
+}
+
+Tensor make_workspace(std::size_t bytes, const Tensor &like) {
+  return torch::empty({static_cast<std::int64_t>(bytes)}, like.options().dtype(torch::kUInt8));
+}
+
+std::tuple<Tensor, Tensor, Tensor> edge_attention_cuda(
+    const Tensor &projected, const Tensor &edge, const Tensor &edge_weight, const Tensor &attention,
+    const OptionalTensor &output_weight, const OptionalTensor &output_bias,
+    const Tensor &edge_index, double negative_slope, bool skip, bool gather, bool moments) {
+  const EdgeAttentionInputs inputs =
+      checked({projected, edge, edge_weight, attention, output_weight.value_or(Tensor()),
+               output_bias.value_or(Tensor()), edge_index, negative_slope, skip});
+  const c10::DeviceGuard guard(inputs.projected.device());
+  const auto options = inputs.projected.options();
+  const std::int64_t atoms = inputs.projected.size(0);
+  const std::int64_t channels = inputs.attention.numel();
+  const Tensor first = first_edges(inputs.edge_index[0], inputs.edge_index[1], atoms);
+  const Tensor gathered = torch::empty({gather ? atoms : 0, channels}, options);
+  const Tensor new_edge = inputs.updates_edges() ? torch::empty_like(inputs.edge)
+                                                 : torch::empty({0, inputs.edge.size(1)}, options);
+  const Tensor sums = moments ? torch::empty({2, channels}, options) : torch::empty({0}, options);
+  AT_DISPATCH_FLOATING_TYPES(inputs.projected.scalar_type(), "edge_attention", [&] {
+    auto task = make_task<scalar_t>(inputs, first);
+    task.gathered = pointer<scalar_t>(gathered);
+    task.new_edge = pointer<scalar_t>(new_edge);
+    task.moments = pointer<scalar_t>(sums);
+    const Tensor workspace =
+        make_workspace(kernels::edge_attention_workspace(task), inputs.projected);
+    check(kernels::edge_attention_cuda(task, pointer<std::int64_t>(inputs.edge_index),
+                                       pointer<std::uint8_t>(workspace),
+                                       current_stream(inputs.projected)));
+  });
+  return {gathered, new_edge, sums};
+}
+
+/// Without gaps, or undefined where there is none.
+Tensor given_gradient(const OptionalTensor &gradient) {
+  return gradient.has_value() && gradient->defined() ? gradient->contiguous() : Tensor();
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> edge_attention_backward_cuda(
+    const OptionalTensor &gathered, const OptionalTensor &new_edge, const OptionalTensor &moments,
+    const Tensor &projected, const Tensor &edge, const Tensor &edge_weight, const Tensor &attention,
+    const OptionalTensor &output_weight, const OptionalTensor &output_bias,
+    const Tensor &edge_index, double negative_slope, bool skip) {
+  const EdgeAttentionInputs inputs =
+      checked({projected, edge, edge_weight, attention, output_weight.value_or(Tensor()),
+               output_bias.value_or(Tensor()), edge_index, negative_slope, skip});
+  const c10::DeviceGuard guard(inputs.projected.device());
+  const std::int64_t atoms = inputs.projected.size(0);
+  const Tensor center = inputs.edge_index[0];
+  const Tensor neighbor = inputs.edge_index[1];
+  const Tensor first = first_edges(center, neighbor, atoms);
+  const Tensor by_neighbor = at::argsort(neighbor, /*stable=*/true, /*dim=*/0);
+  const Tensor first_by_neighbor = first_edges(neighbor.index_select(0, by_neighbor),
+                                               center.index_select(0, by_neighbor), atoms);
+  const Tensor of_gathered = given_gradient(gathered);
+  const Tensor of_new_edge = given_gradient(new_edge);
+  const Tensor of_moments = given_gradient(moments);
+  const auto empty_like = [](const Tensor &tensor) {
+    return tensor.defined() ? torch::empty_like(tensor) : Tensor();
+  };
+  const std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> results = {
+      empty_like(inputs.projected),     empty_like(inputs.edge),
+      empty_like(inputs.edge_weight),   empty_like(inputs.attention),
+      empty_like(inputs.output_weight), empty_like(inputs.output_bias)};
+  AT_DISPATCH_FLOATING_TYPES(inputs.projected.scalar_type(), "edge_attention_backward", [&] {
+    const auto task = make_task<scalar_t>(inputs, first);
+    const kernels::EdgeAttentionGradient<scalar_t> gradient{
+        pointer<scalar_t>(of_gathered),          pointer<scalar_t>(of_new_edge),
+        pointer<scalar_t>(of_moments),           pointer<scalar_t>(std::get<0>(results)),
+        pointer<scalar_t>(std::get<1>(results)), pointer<scalar_t>(std::get<2>(results)),
+        pointer<scalar_t>(std::get<3>(results)), pointer<scalar_t>(std::get<4>(results)),
+        pointer<scalar_t>(std::get<5>(results))};
+    const Tensor workspace =
+        make_workspace(kernels::edge_attention_gradient_workspace(task), inputs.projected);
+    check(kernels::edge_attention_gradient_cuda(
+        task, gradient, pointer<std::int64_t>(inputs.edge_index),
+        {first_by_neighbor.data_ptr<std::int64_t>(), pointer<std::int64_t>(by_neighbor)},
+        pointer<std::uint8_t>(workspace), current_stream(inputs.projected)));
+  });
+  return results;
+}
+
+}  // namespace
+
+void register_edge_attention_cuda(torch::Library &library) {
+  library.impl("edge_attention", torch::dispatch(c10::DispatchKey::CUDA, &edge_attention_cuda));
+  library.impl("edge_attention_backward",
+               torch::dispatch(c10::DispatchKey::CUDA, &edge_attention_backward_cuda));
+}
+
+}  // namespace symgnn
