@@ -25,14 +25,16 @@ enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 message(STATUS "attention kernels for GPUs: CUDA ${CMAKE_CUDA_COMPILER_VERSION}")
 
-add_library(symgnn_kernels_cuda OBJECT cpp/kernels/edge_attention_cuda.cu)
+add_library(symgnn_kernels_cuda OBJECT
+  cpp/kernels/edge_attention_cuda.cu
+  cpp/kernels/edge_embedding_cuda.cu)
 target_compile_features(symgnn_kernels_cuda PRIVATE cuda_std_17)
 set_target_properties(symgnn_kernels_cuda PROPERTIES
   POSITION_INDEPENDENT_CODE ON
   CUDA_VISIBILITY_PRESET hidden
   VISIBILITY_INLINES_HIDDEN ON)
 target_sources(symgnn_kernels PRIVATE
-  cpp/kernels/edge_attention_cuda_operator.cpp
+  cpp/kernels/cuda_operators.cpp
   $<TARGET_OBJECTS:symgnn_kernels_cuda>)
 target_compile_definitions(symgnn_kernels PUBLIC SYMGNN_CUDA)
 

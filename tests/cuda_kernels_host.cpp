@@ -4,6 +4,7 @@
 
 #include "kernels/device.h"
 #include "kernels/edge_attention_cuda.h"
+#include "kernels/edge_embedding_cuda.h"
 
 using symgnn::kernels::EdgeAttention;
 using symgnn::kernels::EdgeAttentionGradient;
@@ -31,7 +32,7 @@ const char *backward(const EdgeAttention<scalar> *task,
 
 extern "C" {
 
-void reverse_order(bool reversed) { symgnn::kernels::HostOrder::is_reversed = reversed; }
+void set_threads(int threads) { symgnn::kernels::kThreads = threads; }
 
 const char *forward_float(const EdgeAttention<float> *task, const std::int64_t *center) {
   return forward(task, center);
@@ -51,6 +52,14 @@ const char *backward_double(const EdgeAttention<double> *task,
                             const EdgeAttentionGradient<double> *gradient,
                             const std::int64_t *center, const EdgesByNeighbor *by_neighbor) {
   return backward(task, gradient, center, by_neighbor);
+}
+
+const char *embed_float(const symgnn::kernels::EdgeEmbedding<float> *task) {
+  return symgnn::kernels::edge_embedding_cuda(*task, nullptr);
+}
+
+const char *embed_double(const symgnn::kernels::EdgeEmbedding<double> *task) {
+  return symgnn::kernels::edge_embedding_cuda(*task, nullptr);
 }
 
 const char *find_first_edges(const std::int64_t *center, const std::int64_t *neighbor,

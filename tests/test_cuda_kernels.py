@@ -1,4 +1,4 @@
-"""The GPU's attention kernels compile for the GPU, and give the right numbers on the host.
+"""The GPU's kernels compile for the GPU, and give the right numbers on the host.
 
 `cpp/kernels/device.h` lets a C++ compiler build the very same kernel bodies for the host. What
 only a GPU can show is in test_gpu.py.
@@ -29,15 +29,18 @@ def nvcc():
     return shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
 
 
+SOURCES = ("cpp/kernels/edge_attention_cuda.cu", "cpp/kernels/edge_embedding_cuda.cu")
+
+
 @pytest.mark.parametrize("architecture", ["80", "90"])
-def test_kernels_compile_for_the_gpu_without_warnings(repository, tmp_path, architecture) -> None:
+@pytest.mark.parametrize("source", SOURCES)
+def test_kernels_compile_without_warnings(repository, tmp_path, architecture, source) -> None:
     compiler = nvcc()
     if compiler is None:
         pytest.skip("needs nvcc")
-    source = repository / "cpp" / "kernels" / "edge_attention_cuda.cu"
     command = [compiler, "-std=c++17", "-O3", f"-arch=sm_{architecture}", "-Werror", "all-warnings"]
     command += ["-Xcompiler", "-Wall,-Wextra,-Werror", "-Xptxas", "-v"]
-    command += ["-c", str(source), "-o", str(tmp_path / "kernels.o")]
+    command += ["-c", str(repository / source), "-o", str(tmp_path / "kernels.o")]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     # What registers cannot hold goes to slow memory, without a word.
@@ -47,22 +50,30 @@ def test_kernels_compile_for_the_gpu_without_warnings(repository, tmp_path, arch
     assert not any(spilled.values()), spilled
 
 
-@pytest.fixture(scope="module")
-def host(repository, tmp_path_factory):
-    """The kernels as a library for the host."""
+def build_for_host(repository, output, harness, *options):
+    """Compile the kernels and a file of tests/ for the host; skip where there is no compiler."""
     compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("c++")
     if compiler is None:
         pytest.skip("needs a C++ compiler")
+    command = [compiler, "-std=c++17", "-pthread", "-Wall", "-Wextra", "-Werror", *options]
+    # Few blocks, so that each takes several tiles of edges.
+    command += ["-DSYMGNN_MOST_BLOCKS=2", "-I", str(repository / "cpp"), "-o", str(output)]
+    sources = [str(repository / source) for source in (*SOURCES, f"tests/{harness}")]
+    command += ["-x", "c++", *sources]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def host(repository, tmp_path_factory):
+    """The kernels as a library for the host."""
     library = tmp_path_factory.mktemp("kernels") / "kernels.so"
-    command = [compiler, "-std=c++17", "-O2", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror"]
-    command += ["-I", str(repository / "cpp"), "-o", str(library), "-x", "c++"]
-    sources = ("cpp/kernels/edge_attention_cuda.cu", "tests/cuda_kernels_host.cpp")
-    subprocess.run([*command, *(str(repository / source) for source in sources)], check=True)
+    built = build_for_host(repository, library, "cuda_kernels_host.cpp", "-O2", "-fPIC", "-shared")
+    assert built.returncode == 0, built.stderr
     loaded = ctypes.CDLL(str(library))
-    for name in ("forward_float", "forward_double", "backward_float", "backward_double"):
-        getattr(loaded, name).restype = ctypes.c_char_p
-    yield loaded
-    loaded.reverse_order(False)
+    for name in ("forward", "backward", "embed"):
+        for scalar in ("float", "double"):
+            getattr(loaded, f"{name}_{scalar}").restype = ctypes.c_char_p
+    return loaded
 
 
 def structure_of(fields, scalar):
@@ -153,8 +164,8 @@ def task_of(case, results):
     return task
 
 
-def suffix(case):
-    return "float" if case.projected.dtype == torch.float32 else "double"
+def suffix(tensor):
+    return "float" if tensor.dtype == torch.float32 else "double"
 
 
 def on_host(host, case, *, gather=True, moments=True):
@@ -167,7 +178,7 @@ def on_host(host, case, *, gather=True, moments=True):
         case.projected.new_full((2, channels), nothing) if moments else None,
     )
     task = task_of(case, results)
-    forward = getattr(host, f"forward_{suffix(case)}")
+    forward = getattr(host, f"forward_{suffix(case.edge)}")
     assert forward(ctypes.byref(task), ctypes.c_void_p(case.edge_index.data_ptr())) is None
     return results
 
@@ -181,7 +192,7 @@ def gradients_on_host(host, case, given):
     order = torch.argsort(case.edge_index[1], stable=True)
     first = case.first(case.edge_index[1][order])
     by_neighbor = structure_of("first edge", None)(address(first), address(order))
-    backward = getattr(host, f"backward_{suffix(case)}")
+    backward = getattr(host, f"backward_{suffix(case.edge)}")
     center = ctypes.c_void_p(case.edge_index.data_ptr())
     task, gradient, by_neighbor = map(ctypes.byref, (task, gradient, by_neighbor))
     assert backward(task, gradient, center, by_neighbor) is None
@@ -301,17 +312,32 @@ def test_results_that_are_not_wanted_are_left_out(host) -> None:
     assert torch.equal(on_host(host, case, moments=False)[0], everything[0])
 
 
-def test_no_phase_depends_on_the_order_of_threads(host, case) -> None:
-    given = [None if result is None else torch.ones_like(result) for result in on_host(host, case)]
+def test_results_do_not_depend_on_the_number_of_threads(host, case) -> None:
     case = in_float32(case)
-    given = [None if tensor is None else tensor.float() for tensor in given]
     results = []
-    for reversed_order in (False, True):
-        host.reverse_order(reversed_order)
-        results.append((*on_host(host, case), *gradients_on_host(host, case, given)))
-    host.reverse_order(False)
-    for one, other in zip(*results, strict=True):
-        assert one is other is None or one.numpy().tobytes() == other.numpy().tobytes()
+    for threads in (1, 2, 7):
+        host.set_threads(threads)
+        forward = on_host(host, case)
+        given = [None if result is None else torch.ones_like(result) for result in forward]
+        results.append((*forward, *gradients_on_host(host, case, given)))
+    for others in results[1:]:
+        for one, other in zip(results[0], others, strict=True):
+            assert one is other is None or one.numpy().tobytes() == other.numpy().tobytes()
+
+
+def test_threads_meet_at_barriers_only(repository, tmp_path) -> None:
+    """ThreadSanitizer sees a barrier that is missing, and two threads that share a sum."""
+    program = tmp_path / "race"
+    built = build_for_host(
+        repository, program, "cuda_kernels_race.cpp", "-O1", "-g", "-fsanitize=thread"
+    )
+    if "tsan" in built.stderr:
+        pytest.skip("needs the compiler's ThreadSanitizer")
+    assert built.returncode == 0, built.stderr
+    # Its memory map collides with addresses that some kernels hand out at random.
+    prefix = [shutil.which("setarch"), "-R"] if shutil.which("setarch") else []
+    run = subprocess.run([*prefix, str(program)], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr[:3000]
 
 
 def first_edges(host, center, neighbor, atoms):
@@ -339,3 +365,30 @@ def test_first_edges_of_centers(host, degrees) -> None:
 )
 def test_wrong_edges_are_noticed(host, center, neighbor) -> None:
     assert first_edges(host, center, neighbor, 3)[1] == 1
+
+
+EMBEDDING = """edges:int inputs:int width:int transformations:int average:bool
+    input first_weight first_bias second_weight second_bias result"""
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("average", [True, False])
+@pytest.mark.parametrize(
+    ("edges", "inputs", "width", "transformations"),
+    [(300, 3, 32, 4), (128, 8, 32, 1), (5, 3, 7, 3), (130, 5, 48, 2), (0, 3, 32, 2)],
+)
+def test_embedding_agrees_with_the_operator_of_the_cpu(
+    host, edges, inputs, width, transformations, average, dtype, tolerance
+) -> None:
+    generator = torch.Generator().manual_seed(width)
+    channels = transformations * width
+    shapes = ((edges, inputs), (inputs, channels), (channels,), (width, width), (width,))
+    tensors = [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
+    expected = torch.ops.symgnn.edge_embedding(*(tensor.double() for tensor in tensors), average)
+
+    result = torch.full((edges, width if average else channels), torch.nan, dtype=dtype)
+    pointers = [address(tensor) for tensor in (*tensors, result)]
+    sizes = (edges, inputs, width, transformations)
+    task = structure_of(EMBEDDING, None)(*sizes, average, *pointers)
+    assert getattr(host, f"embed_{suffix(result)}")(ctypes.byref(task)) is None
+    assert_close(result, expected, tolerance)

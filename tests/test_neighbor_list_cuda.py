@@ -1,4 +1,4 @@
-"""The neighbor list for GPUs, run on the CPU: everything but vesin's search on the device itself."""
+"""The neighbor list for GPUs, run on the CPU: all of it but vesin's search on the device."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from ase import Atoms
 from hypothesis import given, settings
-from test_core import clusters, sorted_edges
 
 from symgnn import _core
 from symgnn.errors import StructureError
+from test_core import clusters, sorted_edges
 
 
 def assert_same(one, other) -> None:

@@ -2,13 +2,13 @@
 #define SYMGNN_KERNELS_DEVICE_H
 
 // One source for kernels, two machines. nvcc compiles it for the GPU; any C++ compiler compiles it
-// for the host, where a test runs the very same bodies. A kernel is a struct with
+// for the host, where threads take the place of the GPU's and tests run the very same bodies. A
+// kernel is a struct with
 //
 //     SYMGNN_DEVICE void operator()(const Block &block) const;
 //
-// whose work is written in phases: `block.for_each(count, work)` shares `count` items among the
-// threads of the block, and `block.barrier()` ends a phase. What one phase hands to the next lies
-// in memory. Items of a phase must not depend on each other, which the host checks: see HostOrder.
+// that every thread of every block runs. `block.for_each(count, work)` shares `count` items among
+// the threads of a block; `block.barrier()` makes what was written before it visible after it.
 
 #include <cstddef>
 #include <cstdint>
@@ -18,52 +18,98 @@
 #define SYMGNN_DEVICE __device__ __forceinline__
 #define SYMGNN_BOTH __host__ __device__ __forceinline__
 #else
+#include <pthread.h>
+
 #include <cstring>
+#include <thread>
 #include <vector>
 #define SYMGNN_DEVICE inline
 #define SYMGNN_BOTH inline
 #endif
 
+// A test takes fewer, so that each block has several tiles.
+#ifndef SYMGNN_MOST_BLOCKS
+#define SYMGNN_MOST_BLOCKS 2048
+#endif
+
 namespace symgnn::kernels {
 
-constexpr int kThreads = 256;  ///< of every block
+/// Blocks that loop over tiles, at most.
+constexpr std::int64_t kMostBlocks = SYMGNN_MOST_BLOCKS;
 
 #ifdef __CUDACC__
+
+constexpr int kThreads = 256;  ///< of a block
 
 /// Shared memory has instructions of its own, where the compiler knows that a pointer is of it.
 __device__ __forceinline__ void assume_shared(const void *pointer) {
   __builtin_assume(__isShared(pointer));
 }
 
+#else
+
+inline int kThreads = 3;  ///< of a block: any number gives the same results
+
+inline void assume_shared(const void *) {}
+
+#endif
+
+/// One thread's view of its block.
 class Block {
  public:
-  __device__ Block(unsigned char *shared) : shared_(shared) {}
+#ifdef __CUDACC__
+  explicit SYMGNN_DEVICE Block(unsigned char *shared) : shared_(shared) {}
 
-  __device__ int index() const { return static_cast<int>(blockIdx.x); }
-  __device__ int count() const { return static_cast<int>(gridDim.x); }
-  __device__ unsigned char *shared() const { return shared_; }
-  __device__ void barrier() const { __syncthreads(); }
+  SYMGNN_DEVICE int index() const { return static_cast<int>(blockIdx.x); }
+  SYMGNN_DEVICE int count() const { return static_cast<int>(gridDim.x); }
+  SYMGNN_DEVICE void barrier() const { __syncthreads(); }
+#else
+  Block(unsigned char *shared, int thread, int count, pthread_barrier_t (&barriers)[2])
+      : shared_(shared), thread_(thread), count_(count), barriers_(barriers) {}
+
+  void begin(int index) { index_ = index; }
+  int index() const { return index_; }
+  int count() const { return count_; }
+
+  /// Two barriers in turn: ThreadSanitizer takes a thread that wakes late from one to have waited
+  /// for all that others did before they came to the same barrier again.
+  void barrier() const { pthread_barrier_wait(&barriers_[turn_++ % 2]); }
+#endif
+  SYMGNN_DEVICE unsigned char *shared() const { return shared_; }
 
   template <typename Work>
-  __device__ __forceinline__ void for_each(int count, const Work &work) const {
-    for (int item = static_cast<int>(threadIdx.x); item < count; item += kThreads) {
+  SYMGNN_DEVICE void for_each(int count, const Work &work) const {
+    for (int item = thread(); item < count; item += kThreads) {
       work(item);
     }
   }
 
   /// `count` items shared among the threads of all blocks.
   template <typename Work>
-  __device__ __forceinline__ void for_each_of_grid(std::int64_t count, const Work &work) const {
-    const std::int64_t step = static_cast<std::int64_t>(gridDim.x) * kThreads;
-    for (std::int64_t item = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
-         item < count; item += step) {
+  SYMGNN_DEVICE void for_each_of_grid(std::int64_t count, const Work &work) const {
+    const std::int64_t step = static_cast<std::int64_t>(this->count()) * kThreads;
+    for (std::int64_t item = static_cast<std::int64_t>(index()) * kThreads + thread(); item < count;
+         item += step) {
       work(item);
     }
   }
 
  private:
   unsigned char *shared_;
+#ifdef __CUDACC__
+  SYMGNN_DEVICE int thread() const { return static_cast<int>(threadIdx.x); }
+#else
+  int thread_;
+  int index_ = 0;
+  int count_;
+  pthread_barrier_t (&barriers_)[2];
+  mutable unsigned turn_ = 0;
+
+  int thread() const { return thread_; }
+#endif
 };
+
+#ifdef __CUDACC__
 
 template <int resident, typename Kernel>
 __global__ void __launch_bounds__(kThreads, resident) run(Kernel kernel) {
@@ -98,61 +144,39 @@ const char *launch(const Kernel &kernel, std::int64_t blocks, std::size_t shared
 
 #else
 
-inline void assume_shared(const void *) {}
-
-/// In which order the host takes the blocks of a launch and the items of a phase. A GPU takes them
-/// in any: results that differ between two orders show a race.
-struct HostOrder {
-  static inline bool is_reversed = false;
-
-  template <typename Integer, typename Work>
-  static void for_each(Integer count, const Work &work) {
-    for (Integer k = 0; k < count; ++k) {
-      work(is_reversed ? count - 1 - k : k);
-    }
-  }
-};
-
-class Block {
- public:
-  Block(int index, int count, unsigned char *shared)
-      : index_(index), count_(count), shared_(shared) {}
-
-  int index() const { return index_; }
-  int count() const { return count_; }
-  unsigned char *shared() const { return shared_; }
-  void barrier() const {}
-
-  template <typename Work>
-  void for_each(int count, const Work &work) const {
-    HostOrder::for_each(count, work);
-  }
-
-  template <typename Work>
-  void for_each_of_grid(std::int64_t count, const Work &work) const {
-    const std::int64_t each = (count + count_ - 1) / count_;
-    const std::int64_t begin = index_ * each < count ? index_ * each : count;
-    const std::int64_t end = begin + each < count ? begin + each : count;
-    HostOrder::for_each(end - begin, [&](std::int64_t item) { work(begin + item); });
-  }
-
- private:
-  int index_;
-  int count_;
-  unsigned char *shared_;
-};
-
 template <int resident, typename Kernel>
 const char *launch(const Kernel &kernel, std::int64_t blocks, std::size_t shared_bytes, void *) {
   struct alignas(16) Unit {
     unsigned char bytes[16];
   };
   std::vector<Unit> shared(shared_bytes / sizeof(Unit) + 1);
-  HostOrder::for_each(blocks, [&](std::int64_t index) {
-    // Shared memory starts with anything in it: not-a-number in every format.
-    std::memset(static_cast<void *>(shared.data()), 0xff, shared.size() * sizeof(Unit));
-    kernel(Block(static_cast<int>(index), static_cast<int>(blocks), shared.data()->bytes));
-  });
+  pthread_barrier_t barriers[2];
+  for (pthread_barrier_t &barrier : barriers) {
+    pthread_barrier_init(&barrier, nullptr, static_cast<unsigned>(kThreads));
+  }
+  const auto run = [&](int thread) {
+    Block block(shared.data()->bytes, thread, static_cast<int>(blocks), barriers);
+    for (int index = 0; index < blocks; ++index) {
+      block.begin(index);
+      if (thread == 0) {
+        // A block finds anything in its shared memory: here not-a-number in every format.
+        std::memset(static_cast<void *>(shared.data()), 0xff, shared.size() * sizeof(Unit));
+      }
+      block.barrier();
+      kernel(block);
+      block.barrier();
+    }
+  };
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back(run, thread);
+  }
+  for (std::thread &thread : threads) {
+    thread.join();
+  }
+  for (pthread_barrier_t &barrier : barriers) {
+    pthread_barrier_destroy(&barrier);
+  }
   return nullptr;
 }
 

@@ -6,12 +6,10 @@ namespace symgnn::kernels {
 
 namespace {
 
-/// Blocks that sum over their tiles of edges, at most. Fixed, so that sums do not depend on the
-/// device: two for each multiprocessor of the largest today, and more where little is kept.
-constexpr std::int64_t kBlocks = 2048;
-constexpr std::int64_t kGradientBlocks = 264;
+constexpr std::int64_t fewer(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
 
-std::int64_t fewer(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+/// Two blocks for each multiprocessor of an H200. Fixed, so that sums do not depend on the device.
+constexpr std::int64_t kGradientBlocks = fewer(264, kMostBlocks);
 
 template <typename scalar>
 std::int64_t tiles(const EdgeAttention<scalar> &task) {
@@ -21,11 +19,6 @@ std::int64_t tiles(const EdgeAttention<scalar> &task) {
 /// One item to a thread.
 std::int64_t blocks_for(std::int64_t items) {
   return fewer((items + kThreads - 1) / kThreads, std::int64_t{1} << 30);
-}
-
-template <typename... Pointer>
-bool begin_aligned(const Pointer *...pointers) {
-  return ((reinterpret_cast<std::uintptr_t>(pointers) % 16 == 0) && ...);
 }
 
 template <typename scalar>
@@ -48,7 +41,7 @@ struct Workspace {
   Workspace(const EdgeAttention<scalar> &task, void *memory) {
     Pieces pieces(memory);
     score = pieces.take<scalar>(task.edges * task.heads);
-    moments = pieces.take<scalar>(fewer(tiles(task), kBlocks) * 2 * task.heads * task.width);
+    moments = pieces.take<scalar>(fewer(tiles(task), kMostBlocks) * 2 * task.heads * task.width);
     size = pieces.used();
   }
 };
@@ -110,7 +103,7 @@ const char *edge_attention_cuda(const EdgeAttention<scalar> &given, const std::i
                                 void *workspace, void *stream) {
   const Task<scalar> task = make_task(given, center);
   const Workspace<scalar> memory(task, workspace);
-  const std::int64_t blocks = fewer(tiles(task), kBlocks);
+  const std::int64_t blocks = fewer(tiles(task), kMostBlocks);
   const bool has_gathered = task.gathered != nullptr;
   const bool has_moments = task.moments != nullptr;
   Queue queue(stream);
@@ -147,7 +140,7 @@ const char *edge_attention_gradient_cuda(const EdgeAttention<scalar> &given,
   const GradientWorkspace<scalar> memory(task, workspace);
   Queue queue(stream);
   if (gradient.gathered != nullptr) {
-    queue.add<3>(EdgeKernel<scalar>{task, memory.score, nullptr}, fewer(tiles(task), kBlocks),
+    queue.add<3>(EdgeKernel<scalar>{task, memory.score, nullptr}, fewer(tiles(task), kMostBlocks),
                  typename EdgeKernel<scalar>::Shared(task, nullptr).size);
     queue.add(WeightGradientKernel<scalar>{task, gradient.gathered, memory.score_gradient},
               blocks_for(task.edges * task.heads));

@@ -1,5 +1,5 @@
-// The operator `edge_attention` for tensors on a GPU. Needs no headers of CUDA: torch gives the
-// current stream through its device-independent interface.
+// The operators for tensors on a GPU. Needs no headers of CUDA: torch gives the current stream
+// through its device-independent interface.
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/argsort.h>
@@ -13,6 +13,7 @@
 
 #include "edge_attention_cuda.h"
 #include "edge_attention_inputs.h"
+#include "edge_embedding_cuda.h"
 #include "operators.h"
 
 namespace symgnn {
@@ -27,7 +28,7 @@ void *current_stream(const Tensor &tensor) {
   return guard.getStream(tensor.device()).native_handle();
 }
 
-void check(const char *problem) { TORCH_CHECK(problem == nullptr, "edge_attention: ", problem); }
+void check(const char *problem) { TORCH_CHECK(problem == nullptr, "on the GPU: ", problem); }
 
 /// [N + 1]: where the edges of each center begin. Waits for the GPU to hear whether they are sorted
 /// and in range.
@@ -125,9 +126,50 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> edge_attention_backwa
   return results;
 }
 
+Tensor edge_embedding_cuda(const Tensor &given_input, const Tensor &given_first_weight,
+                           const Tensor &given_first_bias, const Tensor &given_second_weight,
+                           const Tensor &given_second_bias, bool average) {
+  const Tensor input = given_input.contiguous();
+  const Tensor first_weight = given_first_weight.contiguous();
+  const Tensor first_bias = given_first_bias.contiguous();
+  const Tensor second_weight = given_second_weight.contiguous();
+  const Tensor second_bias = given_second_bias.contiguous();
+  const std::int64_t width = second_bias.numel();
+  const std::int64_t channels = first_bias.numel();
+  for (const Tensor &tensor : {first_weight, first_bias, second_weight, second_bias}) {
+    TORCH_CHECK(tensor.device() == input.device(),
+                "edge_embedding needs all of its tensors on one device");
+  }
+  TORCH_CHECK(input.dim() == 2, "input is [edges, inputs]");
+  TORCH_CHECK(width > 0 && channels > 0 && channels % width == 0,
+              "first_bias is [transformations * width], second_bias [width]");
+  TORCH_CHECK(first_weight.sizes() == torch::IntArrayRef({input.size(1), channels}),
+              "first_weight is [inputs, transformations * width]");
+  TORCH_CHECK(second_weight.sizes() == torch::IntArrayRef({width, width}),
+              "second_weight is [width, width]");
+  const c10::DeviceGuard guard(input.device());
+  const Tensor result = torch::empty({input.size(0), average ? width : channels}, input.options());
+  AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "edge_embedding", [&] {
+    const kernels::EdgeEmbedding<scalar_t> task{input.size(0),
+                                                input.size(1),
+                                                width,
+                                                channels / width,
+                                                average,
+                                                pointer<scalar_t>(input),
+                                                pointer<scalar_t>(first_weight),
+                                                pointer<scalar_t>(first_bias),
+                                                pointer<scalar_t>(second_weight),
+                                                pointer<scalar_t>(second_bias),
+                                                pointer<scalar_t>(result)};
+    check(kernels::edge_embedding_cuda(task, current_stream(input)));
+  });
+  return result;
+}
+
 }  // namespace
 
-void register_edge_attention_cuda(torch::Library &library) {
+void register_cuda_operators(torch::Library &library) {
+  library.impl("edge_embedding", torch::dispatch(c10::DispatchKey::CUDA, &edge_embedding_cuda));
   library.impl("edge_attention", torch::dispatch(c10::DispatchKey::CUDA, &edge_attention_cuda));
   library.impl("edge_attention_backward",
                torch::dispatch(c10::DispatchKey::CUDA, &edge_attention_backward_cuda));
