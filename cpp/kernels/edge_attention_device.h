@@ -21,10 +21,10 @@
 //             cache, where 8,000 atoms (25 MB) fit, 0.08 ns are left. So arithmetic is the bound.
 //   backward  12 D C = 98 kFLOP: 1.47 ns. Bytes: 12 C for the gradient of hidden channels and
 //             8 C for rows, D H 8 for the gradient of edges: 7 kB, 1.5 ns without any cache.
-// TF32 would lift the arithmetic to 494 TFLOP/s, but its 10 bits of mantissa give errors of 1e-3
-// in hidden channels, where energy barriers are to agree within 2e-5 eV.
+// TF32 would lift the arithmetic to 494 TFLOP/s, but rounds factors to 11 bits, 5e-4 of their size,
+// where energy barriers are to agree within 2e-5 eV.
 //
-// Shared memory in float, D = W = 32: 59 KiB forward, 83 KiB backward: three and two blocks per
+// Shared memory in float, D = W = 32: 62 KiB forward, 81 KiB backward: three and two blocks per
 // multiprocessor of an H200 or H100 (227 KiB).
 
 #include <cmath>
