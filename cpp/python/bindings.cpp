@@ -105,9 +105,9 @@ std::pair<Integers, Doubles> find_edges_on(const std::string &device, const Doub
       torch::from_blob(const_cast<double *>(positions.data()), {n, 3}, torch::kFloat64)
           .to(torch::Device(device));
   symgnn::DeviceNeighborList list;
-  return to_numpy(list.find(
-      points, static_cast<std::int64_t>(std::min(centers.value_or(count), count)),
-      make_cell(vectors, periodic), cutoff, self_edges, torch::kFloat64));
+  return to_numpy(list.find(points,
+                            static_cast<std::int64_t>(std::min(centers.value_or(count), count)),
+                            make_cell(vectors, periodic), cutoff, self_edges, torch::kFloat64));
 }
 
 void translate(std::exception_ptr pointer) {
