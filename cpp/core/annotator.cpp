@@ -40,7 +40,7 @@ Annotator::Annotator(const std::string &path, const AnnotatorOptions &options)
     : options_(options),
       model_(path, parse_device(options.device, options.local_rank)),
       list_(model_.metadata().cutoff, options.skin, model_.metadata().self_edges,
-            model_.metadata().dtype) {
+            model_.metadata().dtype, model_.device()) {
   if (options.threads < 0) {
     throw Error("threads must be 0 (leave torch's setting) or more, not " +
                 std::to_string(options.threads));

@@ -59,16 +59,22 @@ Evaluation::Evaluation(Model &model, torch::Tensor species, Edges edges, std::in
                        static_cast<double>(model.edge_channels()) *
                        static_cast<double>(edges.vector.element_size());
   keeps_edges_ = chunk == 0 && (!model.device().is_cpu() || bytes < 0.5 * available_memory());
-  split(edges, chunk);
+  split(std::move(edges), chunk);
 }
 
 /// Runs of centers with about the same number of edges.
-void Evaluation::split(const Edges &edges, std::int64_t chunk) {
+void Evaluation::split(Edges edges, std::int64_t chunk) {
   const std::int64_t total = edges.index.size(1);
-  const std::int64_t *center = edges.index.data_ptr<std::int64_t>();
-  const std::int64_t *neighbor = center + total;
   const std::int64_t count =
       std::max(number_of_chunks(owned_, total, chunk, model_.device().is_cpu()), std::int64_t{1});
+  if (count == 1) {
+    chunks_ = {
+        {0, owned_, {}, edges.index.to(model_.device()), edges.vector.to(model_.device()), {}}};
+    return;
+  }
+  edges = {edges.index.cpu(), edges.vector.cpu()};
+  const std::int64_t *center = edges.index.data_ptr<std::int64_t>();
+  const std::int64_t *neighbor = center + total;
   std::vector<std::int64_t> limits{0};
   for (std::int64_t number = 1; number < count; ++number) {
     // With a given size by centers, else by edges.

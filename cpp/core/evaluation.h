@@ -20,7 +20,7 @@ namespace symgnn {
 /// before: memory is then bounded by the chunk, the neighbor list and the rows.
 class Evaluation {
  public:
-  /// species: int64 [N] on the model's device. edges: on the CPU, and gone afterwards; their
+  /// species: int64 [N] on the model's device. edges: on any device, and gone afterwards; their
   /// centers are rows below `owned`. chunk: centers at a time; 0: chosen by SymGNN.
   Evaluation(Model &model, torch::Tensor species, Edges edges, std::int64_t owned,
              std::int64_t chunk);
@@ -43,7 +43,7 @@ class Evaluation {
     torch::Tensor edge;           ///< features, where they are kept
   };
 
-  void split(const Edges &edges, std::int64_t chunk);
+  void split(Edges edges, std::int64_t chunk);
   torch::Tensor rows_of(const Chunk &chunk, const torch::Tensor &all) const;
   torch::Tensor first_edge(const Chunk &chunk);
   torch::Tensor edge_again(const Chunk &chunk, std::int64_t layer);

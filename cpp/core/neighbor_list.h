@@ -5,6 +5,7 @@
 
 #include <cstddef>
 
+#include "enclosure.h"
 #include "structure.h"
 
 namespace symgnn {
@@ -23,9 +24,6 @@ struct Edges {
 /// Throws Error for positions or cells that are not finite, and for a periodic cell without volume.
 Edges find_edges(const double *positions, std::size_t n, std::size_t centers, const Cell &cell,
                  double cutoff, bool self_edges, torch::Dtype dtype, int threads);
-
-/// Throws Error unless the n × 3 positions are finite numbers at a sensible distance.
-void check_positions(const double *positions, std::size_t n);
 
 }  // namespace symgnn
 

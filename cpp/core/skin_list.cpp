@@ -8,12 +8,6 @@ namespace symgnn {
 
 namespace {
 
-torch::Tensor tensor_of(const std::vector<double> &positions) {
-  const auto atoms = static_cast<std::int64_t>(positions.size()) / 3;
-  return torch::from_blob(const_cast<double *>(positions.data()), {atoms, 3}, torch::kFloat64)
-      .clone();
-}
-
 /// From the center to the neighbor in the same cell, [E, 3].
 torch::Tensor differences(const torch::Tensor &positions, const torch::Tensor &index) {
   return positions.index_select(0, index[1]) - positions.index_select(0, index[0]);
@@ -31,7 +25,7 @@ torch::Tensor nearest_image(const torch::Tensor &displacement, const Cell &cell)
   if (rows.empty()) {
     return displacement;
   }
-  const torch::Tensor vectors = torch::stack(rows);
+  const torch::Tensor vectors = torch::stack(rows).to(displacement.device());
   const torch::Tensor cells = torch::mm(displacement, torch::linalg_pinv(vectors)).round();
   return displacement - torch::mm(cells, vectors);
 }
@@ -42,43 +36,59 @@ bool is_same(const Cell &a, const Cell &b) {
 
 }  // namespace
 
-SkinList::SkinList(double cutoff, double skin, bool self_edges, torch::Dtype dtype)
-    : cutoff_(cutoff), skin_(skin), self_edges_(self_edges), dtype_(dtype) {
+SkinList::SkinList(double cutoff, double skin, bool self_edges, torch::Dtype dtype,
+                   torch::Device device)
+    : cutoff_(cutoff), skin_(skin), self_edges_(self_edges), dtype_(dtype), device_(device) {
   if (!(skin >= 0.0) || skin > cutoff) {
     throw Error("skin must be between 0 and the model's cutoff, " + std::to_string(cutoff) +
                 " Å, not " + std::to_string(skin));
   }
 }
 
-/// Positions [N, 3] in the order of the last search, each atom at its image next to where it was;
-/// undefined where the search does not serve.
+/// Positions [N, 3] in the order of the last search, on the device.
+torch::Tensor SkinList::positions_of(const Structure &structure) const {
+  std::vector<double> positions = search_->order.positions(structure);
+  const auto atoms = static_cast<std::int64_t>(structure.n);
+  return torch::from_blob(positions.data(), {atoms, 3}, torch::kFloat64)
+      .to(device_, torch::kFloat64, /*non_blocking=*/false, /*copy=*/true);
+}
+
+/// The same, each atom at its image next to where it was in that search; undefined where the search
+/// does not serve.
 torch::Tensor SkinList::continued(const Structure &structure) const {
   if (skin_ == 0.0 || !search_ || search_->order.size() != structure.n ||
       !is_same(search_->cell, structure.cell)) {
     return {};
   }
-  const torch::Tensor now = tensor_of(search_->order.positions(structure));
-  const torch::Tensor moved = nearest_image(now - search_->positions, structure.cell);
+  const torch::Tensor moved =
+      nearest_image(positions_of(structure) - search_->positions, structure.cell);
   if (moved.square().sum(1).max().item<double>() > 0.25 * skin_ * skin_) {
     return {};
   }
   return search_->positions + moved;
 }
 
+/// All pairs up to cutoff + skin, in the order that `search_` has.
+Edges SkinList::search(const Structure &structure, torch::Dtype dtype, int threads) {
+  ++searches_;
+  if (device_.is_cuda()) {
+    return device_list_.find(positions_of(structure), static_cast<std::int64_t>(structure.n),
+                             structure.cell, cutoff_ + skin_, self_edges_, dtype);
+  }
+  const std::vector<double> positions = search_->order.positions(structure);
+  return find_edges(positions.data(), structure.n, structure.n, structure.cell, cutoff_ + skin_,
+                    self_edges_, dtype, threads);
+}
+
 Edges SkinList::find(const Structure &structure, int threads) {
   torch::Tensor positions = continued(structure);
   if (!positions.defined()) {
-    SpatialOrder order(structure);
-    const std::vector<double> ordered = order.positions(structure);
-    ++searches_;
-    Edges edges =
-        find_edges(ordered.data(), structure.n, structure.n, structure.cell, cutoff_ + skin_,
-                   self_edges_, skin_ > 0.0 ? torch::kFloat64 : dtype_, threads);
-    search_ = std::make_unique<Search>(Search{std::move(order), structure.cell, {}, {}, {}});
+    search_ = std::make_unique<Search>(Search{SpatialOrder(structure), structure.cell, {}, {}, {}});
     if (skin_ == 0.0) {
-      return edges;
+      return search(structure, dtype_, threads);
     }
-    positions = tensor_of(ordered);
+    Edges edges = search(structure, torch::kFloat64, threads);
+    positions = positions_of(structure);
     search_->positions = positions;
     search_->shift = edges.vector - differences(positions, edges.index);
     search_->index = std::move(edges.index);

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "neighbor_list.h"
+#include "neighbor_list_cuda.h"
 #include "spatial_order.h"
 #include "structure.h"
 
@@ -17,9 +18,10 @@ namespace symgnn {
 class SkinList {
  public:
   /// Lengths in Å. Without skin every call searches anew.
-  SkinList(double cutoff, double skin, bool self_edges, torch::Dtype dtype);
+  SkinList(double cutoff, double skin, bool self_edges, torch::Dtype dtype, torch::Device device);
 
-  /// Edges shorter than the cutoff, in rows of `order()`. Throws Error as find_edges does.
+  /// Edges shorter than the cutoff, in rows of `order()`, found and left on the device. Throws
+  /// Error as find_edges does.
   Edges find(const Structure &structure, int threads);
   /// Order of the rows in the last call of `find`.
   const SpatialOrder &order() const { return search_->order; }
@@ -36,11 +38,15 @@ class SkinList {
     torch::Tensor shift;      ///< float64 [E, 3], S·cell
   };
 
+  Edges search(const Structure &structure, torch::Dtype dtype, int threads);
   torch::Tensor continued(const Structure &structure) const;
+  torch::Tensor positions_of(const Structure &structure) const;
 
   double cutoff_, skin_;
   bool self_edges_;
   torch::Dtype dtype_;
+  torch::Device device_;
+  DeviceNeighborList device_list_;
   std::unique_ptr<Search> search_;
   std::int64_t searches_ = 0;
 };

@@ -13,6 +13,7 @@
 
 #include "capability.h"
 #include "edge_attention_blocks.h"
+#include "edge_attention_inputs.h"
 #include "graph.h"
 #include "operators.h"
 
@@ -36,69 +37,6 @@ constexpr const char *kBackwardSchema =
     "Tensor? output_bias, Tensor edge_index, float negative_slope, bool skip) -> "
     "(Tensor projected, Tensor edge, Tensor edge_weight, Tensor attention, Tensor output_weight, "
     "Tensor output_bias)";
-
-/// Arguments, checked and without gaps.
-struct Inputs {
-  Tensor projected, edge, edge_weight, attention, output_weight, output_bias, edge_index;
-  double negative_slope;
-  bool skip, gather, moments;
-
-  bool updates_edges() const { return output_weight.defined(); }
-};
-
-Inputs checked(const Inputs &given) {
-  Inputs inputs = given;
-  for (Tensor *tensor : {&inputs.projected, &inputs.edge, &inputs.edge_weight, &inputs.attention,
-                         &inputs.output_weight, &inputs.output_bias, &inputs.edge_index}) {
-    if (tensor->defined()) {
-      *tensor = tensor->contiguous();
-    }
-  }
-  const std::int64_t channels = inputs.attention.numel();
-  const std::int64_t edges = inputs.edge.size(0);
-  const std::int64_t width = inputs.edge.size(1);
-  TORCH_CHECK(inputs.attention.dim() == 2, "attention is [heads, width]");
-  TORCH_CHECK(inputs.projected.dim() == 2 && inputs.projected.size(1) == 3 * channels,
-              "projected is [atoms, 3 * heads * width]");
-  TORCH_CHECK(inputs.edge_weight.sizes() == torch::IntArrayRef({width, channels}),
-              "edge_weight is [edge width, heads * width]");
-  TORCH_CHECK(inputs.edge_index.sizes() == torch::IntArrayRef({2, edges}), "edge_index is [2, E]");
-  TORCH_CHECK(inputs.edge_index.scalar_type() == torch::kInt64, "edge_index is int64");
-  TORCH_CHECK(inputs.negative_slope >= 0.0 && inputs.negative_slope <= 1.0,
-              "negative_slope is between 0 and 1");
-  if (inputs.updates_edges()) {
-    TORCH_CHECK(inputs.output_weight.sizes() == torch::IntArrayRef({channels, width}) &&
-                    inputs.output_bias.defined() && inputs.output_bias.numel() == width,
-                "output_weight is [heads * width, edge width], output_bias [edge width]");
-  }
-  return inputs;
-}
-
-template <typename scalar>
-scalar *pointer(const Tensor &tensor) {
-  return tensor.defined() && tensor.numel() > 0 ? tensor.data_ptr<scalar>() : nullptr;
-}
-
-template <typename scalar>
-kernels::EdgeAttention<scalar> make_task(const Inputs &inputs, const Tensor &first) {
-  kernels::EdgeAttention<scalar> task{};
-  task.atoms = inputs.projected.size(0);
-  task.edges = inputs.edge.size(0);
-  task.heads = inputs.attention.size(0);
-  task.width = inputs.attention.size(1);
-  task.edge_width = inputs.edge.size(1);
-  task.first = first.data_ptr<std::int64_t>();
-  task.neighbor = inputs.edge_index.data_ptr<std::int64_t>() + task.edges;
-  task.projected = pointer<scalar>(inputs.projected);
-  task.edge = pointer<scalar>(inputs.edge);
-  task.edge_weight = pointer<scalar>(inputs.edge_weight);
-  task.attention = pointer<scalar>(inputs.attention);
-  task.output_weight = pointer<scalar>(inputs.output_weight);
-  task.output_bias = pointer<scalar>(inputs.output_bias);
-  task.negative_slope = static_cast<scalar>(inputs.negative_slope);
-  task.skip = inputs.skip;
-  return task;
-}
 
 template <typename scalar>
 struct Functions {
@@ -129,7 +67,7 @@ Functions<scalar> functions() {
   }
 }
 
-Results forward(const Inputs &inputs) {
+Results forward(const EdgeAttentionInputs &inputs, bool gather, bool moments) {
   const auto options = inputs.projected.options();
   const std::int64_t atoms = inputs.projected.size(0);
   const std::int64_t channels = inputs.attention.numel();
@@ -138,10 +76,10 @@ Results forward(const Inputs &inputs) {
       center_ranges(first.data_ptr<std::int64_t>(), atoms, kEdgesOfRange);
   const auto count = static_cast<std::int64_t>(ranges.size()) - 1;
 
-  const Tensor gathered = torch::empty({inputs.gather ? atoms : 0, channels}, options);
+  const Tensor gathered = torch::empty({gather ? atoms : 0, channels}, options);
   const Tensor new_edge = inputs.updates_edges() ? torch::empty_like(inputs.edge)
                                                  : torch::empty({0, inputs.edge.size(1)}, options);
-  const Tensor partial = torch::zeros({inputs.moments ? count : 0, 2, channels}, options);
+  const Tensor partial = torch::zeros({moments ? count : 0, 2, channels}, options);
   AT_DISPATCH_FLOATING_TYPES(inputs.projected.scalar_type(), "edge_attention", [&] {
     kernels::EdgeAttention<scalar_t> task = make_task<scalar_t>(inputs, first);
     task.gathered = pointer<scalar_t>(gathered);
@@ -151,22 +89,21 @@ Results forward(const Inputs &inputs) {
     at::parallel_for(0, count, 1, [&](std::int64_t begin, std::int64_t end) {
       std::vector<scalar_t> scratch(workspace);
       for (std::int64_t range = begin; range < end; ++range) {
-        scalar_t *moments =
-            inputs.moments ? partial.data_ptr<scalar_t>() + 2 * channels * range : nullptr;
-        attend(task, ranges[range], ranges[range + 1], scratch.data(), moments);
+        scalar_t *sums = moments ? partial.data_ptr<scalar_t>() + 2 * channels * range : nullptr;
+        attend(task, ranges[range], ranges[range + 1], scratch.data(), sums);
       }
     });
   });
-  return {gathered, new_edge, inputs.moments ? partial.sum(0) : torch::empty({0}, options)};
+  return {gathered, new_edge, moments ? partial.sum(0) : torch::empty({0}, options)};
 }
 
 Results edge_attention_cpu(const Tensor &projected, const Tensor &edge, const Tensor &edge_weight,
                            const Tensor &attention, const OptionalTensor &output_weight,
                            const OptionalTensor &output_bias, const Tensor &edge_index,
                            double negative_slope, bool skip, bool gather, bool moments) {
-  return forward(
-      checked({projected, edge, edge_weight, attention, output_weight.value_or(Tensor()),
-               output_bias.value_or(Tensor()), edge_index, negative_slope, skip, gather, moments}));
+  return forward(checked({projected, edge, edge_weight, attention, output_weight.value_or(Tensor()),
+                          output_bias.value_or(Tensor()), edge_index, negative_slope, skip}),
+                 gather, moments);
 }
 
 /// Few enough for the cache, many enough for matrix products.
@@ -176,7 +113,7 @@ constexpr std::int64_t kEdgesOfGroup = 512;
 struct Sums {
   Tensor neighbor, edge_weight, attention, output_weight;
 
-  Sums(const Inputs &inputs, std::int64_t threads)
+  Sums(const EdgeAttentionInputs &inputs, std::int64_t threads)
       : neighbor(torch::zeros({threads, inputs.projected.size(0), 2 * inputs.attention.numel()},
                               inputs.projected.options())),
         edge_weight(zeros_like(inputs.edge_weight, threads)),
@@ -195,7 +132,7 @@ struct Sums {
 template <typename scalar>
 class GroupMemory {
  public:
-  GroupMemory(const Inputs &inputs, std::int64_t edges)
+  GroupMemory(const EdgeAttentionInputs &inputs, std::int64_t edges)
       : hidden_(torch::empty({edges, inputs.attention.numel()}, inputs.projected.options())),
         hidden_gradient_(torch::empty_like(hidden_)),
         weight_(torch::empty({edges * inputs.attention.size(0)}, inputs.projected.options())),
@@ -222,7 +159,7 @@ Tensor given_gradient(const OptionalTensor &gradient) {
 }
 
 Gradients backward(const OptionalTensor &gathered, const OptionalTensor &new_edge,
-                   const OptionalTensor &moments, const Inputs &inputs) {
+                   const OptionalTensor &moments, const EdgeAttentionInputs &inputs) {
   const std::int64_t atoms = inputs.projected.size(0);
   const std::int64_t channels = inputs.attention.numel();
   const Tensor of_gathered = given_gradient(gathered);
@@ -310,7 +247,7 @@ Gradients edge_attention_backward_cpu(const OptionalTensor &gathered,
   return backward(
       gathered, new_edge, moments,
       checked({projected, edge, edge_weight, attention, output_weight.value_or(Tensor()),
-               output_bias.value_or(Tensor()), edge_index, negative_slope, skip, true, true}));
+               output_bias.value_or(Tensor()), edge_index, negative_slope, skip}));
 }
 
 /// The operator with its gradient, for whichever device has both.

@@ -11,6 +11,9 @@ namespace symgnn {
 
 namespace {
 
+/// Columns of edges for which the shared memory of a GPU suffices, gradients included.
+constexpr std::int64_t kWidestOnCuda = 48;
+
 /// Does the operator take tensors like this one? Elsewhere models run as the plain TorchScript that
 /// defines it.
 bool has_kernel(const std::string &name, const torch::Tensor &tensor) {
@@ -18,8 +21,8 @@ bool has_kernel(const std::string &name, const torch::Tensor &tensor) {
   const auto operation = c10::Dispatcher::singleton().findSchema({"symgnn::" + name, ""});
   const auto key = tensor.is_cuda() ? c10::DispatchKey::CUDA : c10::DispatchKey::CPU;
   return (dtype == torch::kFloat32 || dtype == torch::kFloat64) &&
-         (tensor.is_cpu() || tensor.is_cuda()) && operation.has_value() &&
-         operation->hasKernelForDispatchKey(key);
+         (tensor.is_cpu() || (tensor.is_cuda() && tensor.size(-1) <= kWidestOnCuda)) &&
+         operation.has_value() && operation->hasKernelForDispatchKey(key);
 }
 
 }  // namespace
@@ -38,6 +41,9 @@ void register_operators() {
     register_edge_embedding(*made);
     register_local_densities(*made);
     register_shell_sums(*made);
+#ifdef SYMGNN_CUDA
+    register_cuda_operators(*made);
+#endif
     return made;
   }();
 }

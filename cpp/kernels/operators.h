@@ -15,6 +15,7 @@ void register_edge_attention(torch::Library &library);
 void register_edge_embedding(torch::Library &library);
 void register_local_densities(torch::Library &library);
 void register_shell_sums(torch::Library &library);
+void register_cuda_operators(torch::Library &library);  // with SYMGNN_CUDA
 
 }  // namespace symgnn
 

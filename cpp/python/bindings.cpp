@@ -8,6 +8,7 @@
 #include "core/annotator.h"
 #include "core/error.h"
 #include "core/neighbor_list.h"
+#include "core/neighbor_list_cuda.h"
 #include "kernels/operators.h"
 
 namespace py = pybind11;
@@ -69,6 +70,17 @@ std::vector<Doubles> annotate(symgnn::Annotator &annotator, const std::vector<In
   return results;
 }
 
+std::pair<Integers, Doubles> to_numpy(const symgnn::Edges &edges) {
+  const torch::Tensor from_index = edges.index.cpu().contiguous();
+  const torch::Tensor from_vector = edges.vector.cpu().contiguous();
+  const auto total = static_cast<py::ssize_t>(from_index.size(1));
+  Integers index({py::ssize_t{2}, total});
+  Doubles vector({total, py::ssize_t{3}});
+  std::copy_n(from_index.data_ptr<std::int64_t>(), 2 * total, index.mutable_data());
+  std::copy_n(from_vector.data_ptr<double>(), 3 * total, vector.mutable_data());
+  return {index, vector};
+}
+
 std::pair<Integers, Doubles> find_edges(const Doubles &positions, const Doubles &vectors,
                                         const Booleans &periodic, double cutoff,
                                         std::optional<std::size_t> centers, bool self_edges,
@@ -79,12 +91,23 @@ std::pair<Integers, Doubles> find_edges(const Doubles &positions, const Doubles 
   const symgnn::Edges edges = symgnn::find_edges(
       positions.data(), count, std::min(centers.value_or(count), count),
       make_cell(vectors, periodic), cutoff, self_edges, torch::kFloat64, threads);
-  const auto total = static_cast<py::ssize_t>(edges.index.size(1));
-  Integers index({py::ssize_t{2}, total});
-  Doubles vector({total, py::ssize_t{3}});
-  std::copy_n(edges.index.data_ptr<std::int64_t>(), 2 * total, index.mutable_data());
-  std::copy_n(edges.vector.data_ptr<double>(), 3 * total, vector.mutable_data());
-  return {index, vector};
+  return to_numpy(edges);
+}
+
+std::pair<Integers, Doubles> find_edges_on(const std::string &device, const Doubles &positions,
+                                           const Doubles &vectors, const Booleans &periodic,
+                                           double cutoff, std::optional<std::size_t> centers,
+                                           bool self_edges) {
+  const py::ssize_t n = positions.ndim() == 2 ? positions.shape(0) : -1;
+  check_shape(positions, {n, 3}, "positions");
+  const auto count = static_cast<std::size_t>(n);
+  const torch::Tensor points =
+      torch::from_blob(const_cast<double *>(positions.data()), {n, 3}, torch::kFloat64)
+          .to(torch::Device(device));
+  symgnn::DeviceNeighborList list;
+  return to_numpy(list.find(points,
+                            static_cast<std::int64_t>(std::min(centers.value_or(count), count)),
+                            make_cell(vectors, periodic), cutoff, self_edges, torch::kFloat64));
 }
 
 void translate(std::exception_ptr pointer) {
@@ -135,4 +158,8 @@ PYBIND11_MODULE(_core, module) {
              py::arg("cutoff"), py::kw_only(), py::arg("centers") = py::none(),
              py::arg("self_edges") = false, py::arg("threads") = 0,
              "Edge indices [2, E], sorted by center, and edge vectors [E, 3] in Å, float64.");
+  module.def("find_edges_on", &find_edges_on, py::arg("device"), py::arg("positions"),
+             py::arg("cell"), py::arg("pbc"), py::arg("cutoff"), py::kw_only(),
+             py::arg("centers") = py::none(), py::arg("self_edges") = false,
+             "The same by the neighbor list for GPUs, on a torch device.");
 }

@@ -1,0 +1,178 @@
+// The operators for tensors on a GPU. Needs no headers of CUDA: torch gives the current stream
+// through its device-independent interface.
+
+#include <ATen/Dispatch.h>
+#include <ATen/ops/argsort.h>
+#include <c10/core/DeviceGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+#include <torch/library.h>
+#include <torch/types.h>
+
+#include <optional>
+#include <tuple>
+
+#include "edge_attention_cuda.h"
+#include "edge_attention_inputs.h"
+#include "edge_embedding_cuda.h"
+#include "operators.h"
+
+namespace symgnn {
+
+namespace {
+
+using torch::Tensor;
+using OptionalTensor = std::optional<Tensor>;
+
+void *current_stream(const Tensor &tensor) {
+  const c10::impl::VirtualGuardImpl guard(tensor.device().type());
+  return guard.getStream(tensor.device()).native_handle();
+}
+
+void check(const char *problem) { TORCH_CHECK(problem == nullptr, "on the GPU: ", problem); }
+
+/// [N + 1]: where the edges of each center begin. Waits for the GPU to hear whether they are sorted
+/// and in range.
+Tensor first_edges(const Tensor &center, const Tensor &neighbor, std::int64_t atoms) {
+  const Tensor first = torch::empty({atoms + 1}, center.options());
+  const Tensor problem = torch::empty({1}, center.options().dtype(torch::kInt32));
+  check(kernels::find_first_edges_cuda(
+      pointer<std::int64_t>(center), pointer<std::int64_t>(neighbor), center.numel(), atoms,
+      first.data_ptr<std::int64_t>(), problem.data_ptr<std::int32_t>(), current_stream(center)));
+  TORCH_CHECK(problem.item<std::int32_t>() == 0,
+              "edge_index must be sorted by center and name existing atoms");
+  return first;
+}
+
+Tensor make_workspace(std::size_t bytes, const Tensor &like) {
+  return torch::empty({static_cast<std::int64_t>(bytes)}, like.options().dtype(torch::kUInt8));
+}
+
+std::tuple<Tensor, Tensor, Tensor> edge_attention_cuda(
+    const Tensor &projected, const Tensor &edge, const Tensor &edge_weight, const Tensor &attention,
+    const OptionalTensor &output_weight, const OptionalTensor &output_bias,
+    const Tensor &edge_index, double negative_slope, bool skip, bool gather, bool moments) {
+  const EdgeAttentionInputs inputs =
+      checked({projected, edge, edge_weight, attention, output_weight.value_or(Tensor()),
+               output_bias.value_or(Tensor()), edge_index, negative_slope, skip});
+  const c10::DeviceGuard guard(inputs.projected.device());
+  const auto options = inputs.projected.options();
+  const std::int64_t atoms = inputs.projected.size(0);
+  const std::int64_t channels = inputs.attention.numel();
+  const Tensor first = first_edges(inputs.edge_index[0], inputs.edge_index[1], atoms);
+  const Tensor gathered = torch::empty({gather ? atoms : 0, channels}, options);
+  const Tensor new_edge = inputs.updates_edges() ? torch::empty_like(inputs.edge)
+                                                 : torch::empty({0, inputs.edge.size(1)}, options);
+  const Tensor sums = moments ? torch::empty({2, channels}, options) : torch::empty({0}, options);
+  AT_DISPATCH_FLOATING_TYPES(inputs.projected.scalar_type(), "edge_attention", [&] {
+    auto task = make_task<scalar_t>(inputs, first);
+    task.gathered = pointer<scalar_t>(gathered);
+    task.new_edge = pointer<scalar_t>(new_edge);
+    task.moments = pointer<scalar_t>(sums);
+    const Tensor workspace =
+        make_workspace(kernels::edge_attention_workspace(task), inputs.projected);
+    check(kernels::edge_attention_cuda(task, pointer<std::int64_t>(inputs.edge_index),
+                                       pointer<std::uint8_t>(workspace),
+                                       current_stream(inputs.projected)));
+  });
+  return {gathered, new_edge, sums};
+}
+
+/// Without gaps, or undefined where there is none.
+Tensor given_gradient(const OptionalTensor &gradient) {
+  return gradient.has_value() && gradient->defined() ? gradient->contiguous() : Tensor();
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> edge_attention_backward_cuda(
+    const OptionalTensor &gathered, const OptionalTensor &new_edge, const OptionalTensor &moments,
+    const Tensor &projected, const Tensor &edge, const Tensor &edge_weight, const Tensor &attention,
+    const OptionalTensor &output_weight, const OptionalTensor &output_bias,
+    const Tensor &edge_index, double negative_slope, bool skip) {
+  const EdgeAttentionInputs inputs =
+      checked({projected, edge, edge_weight, attention, output_weight.value_or(Tensor()),
+               output_bias.value_or(Tensor()), edge_index, negative_slope, skip});
+  const c10::DeviceGuard guard(inputs.projected.device());
+  const std::int64_t atoms = inputs.projected.size(0);
+  const Tensor center = inputs.edge_index[0];
+  const Tensor neighbor = inputs.edge_index[1];
+  const Tensor first = first_edges(center, neighbor, atoms);
+  const Tensor by_neighbor = at::argsort(neighbor, /*stable=*/true, /*dim=*/0);
+  const Tensor first_by_neighbor = first_edges(neighbor.index_select(0, by_neighbor),
+                                               center.index_select(0, by_neighbor), atoms);
+  const Tensor of_gathered = given_gradient(gathered);
+  const Tensor of_new_edge = given_gradient(new_edge);
+  const Tensor of_moments = given_gradient(moments);
+  const auto empty_like = [](const Tensor &tensor) {
+    return tensor.defined() ? torch::empty_like(tensor) : Tensor();
+  };
+  const std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> results = {
+      empty_like(inputs.projected),     empty_like(inputs.edge),
+      empty_like(inputs.edge_weight),   empty_like(inputs.attention),
+      empty_like(inputs.output_weight), empty_like(inputs.output_bias)};
+  AT_DISPATCH_FLOATING_TYPES(inputs.projected.scalar_type(), "edge_attention_backward", [&] {
+    const auto task = make_task<scalar_t>(inputs, first);
+    const kernels::EdgeAttentionGradient<scalar_t> gradient{
+        pointer<scalar_t>(of_gathered),          pointer<scalar_t>(of_new_edge),
+        pointer<scalar_t>(of_moments),           pointer<scalar_t>(std::get<0>(results)),
+        pointer<scalar_t>(std::get<1>(results)), pointer<scalar_t>(std::get<2>(results)),
+        pointer<scalar_t>(std::get<3>(results)), pointer<scalar_t>(std::get<4>(results)),
+        pointer<scalar_t>(std::get<5>(results))};
+    const Tensor workspace =
+        make_workspace(kernels::edge_attention_gradient_workspace(task), inputs.projected);
+    check(kernels::edge_attention_gradient_cuda(
+        task, gradient, pointer<std::int64_t>(inputs.edge_index),
+        {first_by_neighbor.data_ptr<std::int64_t>(), pointer<std::int64_t>(by_neighbor)},
+        pointer<std::uint8_t>(workspace), current_stream(inputs.projected)));
+  });
+  return results;
+}
+
+Tensor edge_embedding_cuda(const Tensor &given_input, const Tensor &given_first_weight,
+                           const Tensor &given_first_bias, const Tensor &given_second_weight,
+                           const Tensor &given_second_bias, bool average) {
+  const Tensor input = given_input.contiguous();
+  const Tensor first_weight = given_first_weight.contiguous();
+  const Tensor first_bias = given_first_bias.contiguous();
+  const Tensor second_weight = given_second_weight.contiguous();
+  const Tensor second_bias = given_second_bias.contiguous();
+  const std::int64_t width = second_bias.numel();
+  const std::int64_t channels = first_bias.numel();
+  for (const Tensor &tensor : {first_weight, first_bias, second_weight, second_bias}) {
+    TORCH_CHECK(tensor.device() == input.device(),
+                "edge_embedding needs all of its tensors on one device");
+  }
+  TORCH_CHECK(input.dim() == 2, "input is [edges, inputs]");
+  TORCH_CHECK(width > 0 && channels > 0 && channels % width == 0,
+              "first_bias is [transformations * width], second_bias [width]");
+  TORCH_CHECK(first_weight.sizes() == torch::IntArrayRef({input.size(1), channels}),
+              "first_weight is [inputs, transformations * width]");
+  TORCH_CHECK(second_weight.sizes() == torch::IntArrayRef({width, width}),
+              "second_weight is [width, width]");
+  const c10::DeviceGuard guard(input.device());
+  const Tensor result = torch::empty({input.size(0), average ? width : channels}, input.options());
+  AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "edge_embedding", [&] {
+    const kernels::EdgeEmbedding<scalar_t> task{input.size(0),
+                                                input.size(1),
+                                                width,
+                                                channels / width,
+                                                average,
+                                                pointer<scalar_t>(input),
+                                                pointer<scalar_t>(first_weight),
+                                                pointer<scalar_t>(first_bias),
+                                                pointer<scalar_t>(second_weight),
+                                                pointer<scalar_t>(second_bias),
+                                                pointer<scalar_t>(result)};
+    check(kernels::edge_embedding_cuda(task, current_stream(input)));
+  });
+  return result;
+}
+
+}  // namespace
+
+void register_cuda_operators(torch::Library &library) {
+  library.impl("edge_embedding", torch::dispatch(c10::DispatchKey::CUDA, &edge_embedding_cuda));
+  library.impl("edge_attention", torch::dispatch(c10::DispatchKey::CUDA, &edge_attention_cuda));
+  library.impl("edge_attention_backward",
+               torch::dispatch(c10::DispatchKey::CUDA, &edge_attention_backward_cuda));
+}
+
+}  // namespace symgnn
