@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "allocation.h"
 #include "error.h"
 #include "evaluation.h"
 #include "neighbor_list.h"
@@ -41,6 +42,7 @@ Annotator::Annotator(const std::string &path, const AnnotatorOptions &options)
       model_(path, parse_device(options.device, options.local_rank)),
       list_(model_.metadata().cutoff, options.skin, model_.metadata().self_edges,
             model_.metadata().dtype, model_.device()) {
+  keep_freed_memory();
   if (options.threads < 0) {
     throw Error("threads must be 0 (leave torch's setting) or more, not " +
                 std::to_string(options.threads));
