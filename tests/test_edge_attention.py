@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from symgnn.models import SymGNN, SymGNNConfig
 from symgnn.models.attention import EdgeAttention, edge_attention
+from symgnn.models.dropout import ByteDropout
 from symgnn.models.symgnn import SymmetrizationConfig
 from symgnn.operators import plain_torch
 from symgnn.scripted.symgnn import ExportedLayer, ExportedSymGNN
@@ -258,3 +259,22 @@ def test_edge_embedding_is_what_plain_torch_gives(level, width):
         expected = model._embed_in_blocks(vector)
     assert edge.shape == (5000, width if level == "edge" else 6 * width)
     assert torch.allclose(edge, expected, rtol=0, atol=1e-12)
+
+
+def test_dropout_zeroes_the_share_that_it_should_and_keeps_the_mean():
+    dropout = ByteDropout(0.25)
+    value = torch.ones(1000, 333, requires_grad=True)
+    torch.manual_seed(0)
+    dropped = dropout(value)
+    assert float((dropped == 0).double().mean()) == pytest.approx(0.25, abs=0.004)
+    assert dropped.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    dropped.sum().backward()
+    assert torch.equal(value.grad, dropped)
+    # Neighbors in memory share a random number, but none of its bits.
+    zeros = (dropped.detach().flatten()[: 333 * 1000 // 8 * 8].view(-1, 8) == 0).double()
+    correlation = torch.corrcoef(zeros.T) - torch.eye(8, dtype=torch.float64)
+    assert float(correlation.abs().max()) < 0.03
+    torch.manual_seed(0)
+    assert torch.equal(dropout(value), dropped)
+    assert dropout.eval()(value) is value
+    assert ByteDropout(0.0)(value) is value

@@ -26,5 +26,5 @@ class ByteDropout(nn.Module):
             return value
         words = torch.empty(-(-value.numel() // 8), dtype=torch.int64, device=value.device)
         numbers = words.random_(-(2**63), None).view(torch.uint8)[: value.numel()]
-        kept = (numbers >= self.threshold).view(value.shape)
-        return value * kept * (256 / (256 - self.threshold))
+        factor = (numbers >= self.threshold).view(value.shape).to(value.dtype)
+        return value * factor.mul_(256 / (256 - self.threshold))
