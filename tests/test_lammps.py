@@ -206,6 +206,26 @@ def test_uncertainty_and_several_models_at_once(
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "displace_atoms all random 0.1 0.1 0.1 87",
+        "set atom 3 type 2",
+        "change_box all x scale 1.02 remap",
+        "group gone id 5\ndelete_atoms group gone compress no",
+    ],
+)
+def test_what_changes_between_runs_at_one_step_counts(
+    simulation: Simulation, model: Path, change: str, ranks: int
+) -> None:
+    """Barriers of a step serve its dumps and its thermo output, but only while they are true."""
+    script = compute(model) + "compute mean all reduce ave c_b\nthermo_style custom step c_mean\n"
+    script += f"run 0\n{change}\n" + dump() + "run 0\n"
+    (frame,) = simulation.succeed(script, ranks).frames()
+    assert largest_difference(frame, model) <= 1e-9
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
 def test_null_leaves_atoms_out_of_the_graph(
     simulation: Simulation, model: Path, ranks: int
 ) -> None:

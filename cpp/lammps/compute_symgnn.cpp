@@ -313,9 +313,35 @@ void ComputeSymGNN::compute_peratom() {
   collect(0, atom->nlocal, averaged);
   owned_rows_ = static_cast<int>(atom_of_row_.size());
   check_finite();
-  const std::vector<double> barriers = comm->nprocs == 1 ? whole_box() : with_ghosts();
-  assign_output(barriers);
-  if (ood_column_ >= 0 && !warned_novel_) warn_if_novel(barriers);
+  if (is_changed()) {
+    latest_.positions = positions_;
+    latest_.species = species_;
+    latest_.box = box();
+    latest_.barriers.clear();  // until they are known
+    latest_.barriers = comm->nprocs == 1 ? whole_box() : with_ghosts();
+  }
+  assign_output(latest_.barriers);
+  if (ood_column_ >= 0 && !warned_novel_) warn_if_novel(latest_.barriers);
+}
+
+/* ----------------------------------------------------------------------
+   Is anything on any rank not as it was when the latest barriers were made?
+   LAMMPS asks anew for every dump and for the thermo output of a step.
+------------------------------------------------------------------------- */
+
+bool ComputeSymGNN::is_changed() const {
+  const bool same = latest_.barriers.size() == static_cast<std::size_t>(owned_rows_) * outputs_ &&
+                    latest_.box == box() && latest_.species == species_ &&
+                    latest_.positions == positions_;
+  const int changed = same ? 0 : 1;
+  int anywhere = 0;
+  MPI_Allreduce(&changed, &anywhere, 1, MPI_INT, MPI_MAX, world);
+  return anywhere != 0;
+}
+
+std::array<double, 9> ComputeSymGNN::box() const {
+  return {domain->boxlo[0], domain->boxlo[1], domain->boxlo[2], domain->boxhi[0], domain->boxhi[1],
+          domain->boxhi[2], domain->xy,       domain->xz,       domain->yz};
 }
 
 /* ---------------------------------------------------------------------- */
@@ -635,6 +661,9 @@ void ComputeSymGNN::warn_once(bool &warned, const std::string &message) {
 
 double ComputeSymGNN::memory_usage() {
   const double output = static_cast<double>(output_size_) * std::max(size_peratom_cols, 1);
-  return sizeof(double) * (output + positions_.capacity() + exchanged_.capacity()) +
-         sizeof(std::int64_t) * species_.capacity() + sizeof(int) * atom_of_row_.capacity();
+  const std::size_t doubles = positions_.capacity() + exchanged_.capacity() +
+                              latest_.positions.capacity() + latest_.barriers.capacity();
+  const std::size_t integers = species_.capacity() + latest_.species.capacity();
+  return sizeof(double) * (output + doubles) + sizeof(std::int64_t) * integers +
+         sizeof(int) * atom_of_row_.capacity();
 }

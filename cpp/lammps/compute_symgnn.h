@@ -4,6 +4,7 @@
 
 #include "compute.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -51,6 +52,8 @@ class ComputeSymGNN : public Compute {
   void collect(int begin, int end, bool displaced);
   void check_finite();
   std::string name_of_row(int row) const;
+  bool is_changed() const;
+  std::array<double, 9> box() const;
   std::vector<double> whole_box();
   std::vector<double> with_ghosts();
   std::unique_ptr<symgnn::Evaluation> evaluate();
@@ -80,6 +83,14 @@ class ComputeSymGNN : public Compute {
   std::vector<std::int64_t> species_;
   std::vector<double> positions_;  ///< rows × 3, Å
   int owned_rows_ = 0;
+
+  /// What the latest barriers belong to: rows of owned atoms in their order, and the box.
+  struct {
+    std::vector<double> positions;
+    std::vector<std::int64_t> species;
+    std::array<double, 9> box{};
+    std::vector<double> barriers;  ///< rows × outputs
+  } latest_;
 
   // Per-atom numbers that travel from owners to ghosts: displacements, then node features.
   std::vector<double> exchanged_;  ///< (nlocal + nghost) × exchanged_width_
