@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from symgnn.models import SymGNN, SymGNNConfig
+from symgnn.models import SymGNN, SymGNNConfig, settle_normalization
 from symgnn.models.attention import EdgeAttention, edge_attention
 from symgnn.models.dropout import ByteDropout
 from symgnn.models.symgnn import SymmetrizationConfig
@@ -226,6 +226,21 @@ def test_batch_normalization_is_that_of_torch():
     assert torch.allclose(found, expected, rtol=0, atol=1e-10)
     for name, buffer in reference.state_dict().items():
         assert torch.allclose(layer.edge_normalization.state_dict()[name], buffer, atol=1e-10)
+
+
+def test_settled_statistics_are_those_of_the_edges():
+    """`settle_normalization` trains the normalizations alone, in a model that is evaluated."""
+    layer, node, edge, edge_index = layer_and_graph()
+    settle_normalization(layer, [(node, edge, edge_index)])
+    normalization = layer.edge_normalization
+    with torch.no_grad():
+        projected = torch.nn.functional.linear(node, *layer.node_input())
+        inputs = projected, edge, layer.edge.weight.T, layer.attention, None, None, edge_index
+        _, _, (mean, square) = edge_attention(*inputs, SLOPE, skip=True)
+    mean, square = mean / len(edge), square / len(edge)
+    variance = (square - mean.square()) * len(edge) / (len(edge) - 1)
+    assert torch.allclose(normalization.running_mean, mean, rtol=0, atol=1e-12)
+    assert torch.allclose(normalization.running_var, variance, rtol=0, atol=1e-12)
 
 
 def test_exported_layer_in_blocks_is_the_operator():

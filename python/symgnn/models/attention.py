@@ -125,7 +125,9 @@ class EdgeAttention(nn.Module):
         new_edge = edge
         if not self.updates_edges:
             gathered, _, _ = self._attend(projected, edge, edge_index)
-        elif self.training and isinstance(self.edge_normalization, nn.BatchNorm1d):
+        elif (
+            isinstance(self.edge_normalization, nn.BatchNorm1d) and self.edge_normalization.training
+        ):
             # Statistics of f come first, then what depends on them; f is computed twice.
             gathered, _, sums = self._attend(projected, edge, edge_index, moments=True)
             output = self.edge_output(sums, len(edge))
