@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -209,6 +210,41 @@ def test_a_skin_changes_nothing_but_the_number_of_searches(models, glass, pbc, t
 def test_an_impossible_skin_is_refused(models, skin) -> None:
     with pytest.raises(SymGNNError, match="skin must be between 0 and"):
         Annotator(models["std"], skin=skin)
+
+
+def test_a_refused_structure_leaves_the_annotator_as_it_was(models, glass) -> None:
+    annotator = Annotator(models["float64"], skin=1.0)
+    good = annotator.predict([glass])[0]
+    bad = glass.copy()
+    bad.pbc = False
+    bad.positions[0, 0] += 1e6
+    with pytest.raises(StructureError, match="too long and thin"):
+        annotator.predict([bad])
+    again = glass.copy()
+    again.pbc = False
+    expected = Annotator(models["float64"]).predict([again])[0]
+    np.testing.assert_allclose(annotator.predict([again])[0], expected, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(annotator.predict([glass])[0], good, rtol=0, atol=1e-10)
+
+
+def test_threads_of_a_program_may_share_an_annotator(models, glass) -> None:
+    annotator = Annotator(models["float64"])
+    structures = [glass, glass[:50], glass[: len(glass) // 2]]
+    expected = [annotator.predict([atoms])[0] for atoms in structures]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda atoms: annotator.predict([atoms])[0], structures * 20))
+    for number, prediction in enumerate(found):
+        np.testing.assert_array_equal(prediction, expected[number % 3])
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3])
+def test_chunks_without_edges(models, chunk) -> None:
+    """Isolated atoms before, between and after those of a cluster."""
+    positions = [[0, 0, 0], [100, 0, 0], [200, 0, 0], [201, 0, 0], [202, 1, 0], [300, 0, 0]]
+    atoms = Atoms("CuZrCuZrCuZr", positions=positions)
+    expected = Annotator(models["float64"]).predict([atoms])[0]
+    found = Annotator(models["float64"], chunk=chunk, threads=2).predict([atoms])[0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_a_negative_chunk_is_refused(models) -> None:

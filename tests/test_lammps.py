@@ -212,6 +212,7 @@ def test_uncertainty_and_several_models_at_once(
         "displace_atoms all random 0.1 0.1 0.1 87",
         "set atom 3 type 2",
         "change_box all x scale 1.02 remap",
+        "change_box all boundary p p f",
         "group gone id 5\ndelete_atoms group gone compress no",
     ],
 )

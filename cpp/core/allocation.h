@@ -1,6 +1,8 @@
 #ifndef SYMGNN_CORE_ALLOCATION_H
 #define SYMGNN_CORE_ALLOCATION_H
 
+#include <cstdlib>  // says whether this is glibc
+
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -14,9 +16,11 @@ inline void keep_freed_memory() {
 #ifdef __GLIBC__
   static const bool done = [] {
     constexpr int kLargestBlock = 256 << 20;
+    constexpr int kLargestBlockOfOldGlibc = 32 << 20;
     constexpr int kMostKept = 512 << 20;
-    return mallopt(M_MMAP_THRESHOLD, kLargestBlock) == 1 &&
-           mallopt(M_TRIM_THRESHOLD, kMostKept) == 1;
+    mallopt(M_TRIM_THRESHOLD, kMostKept);
+    return mallopt(M_MMAP_THRESHOLD, kLargestBlock) == 1 ||
+           mallopt(M_MMAP_THRESHOLD, kLargestBlockOfOldGlibc) == 1;
   }();
   (void)done;
 #endif

@@ -54,6 +54,7 @@ Annotator::Annotator(const std::string &path, const AnnotatorOptions &options)
 }
 
 std::vector<double> Annotator::annotate(const Structure &structure) {
+  const std::lock_guard<std::mutex> alone(busy_);
   if (structure.n == 0) {
     throw StructureError("the structure has no atoms");
   }

@@ -1,6 +1,7 @@
 #ifndef SYMGNN_CORE_ANNOTATOR_H
 #define SYMGNN_CORE_ANNOTATOR_H
 
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ class Annotator {
  public:
   Annotator(const std::string &path, const AnnotatorOptions &options);
 
+  /// One call at a time; others wait.
   /// n × outputs, row-major, eV. Throws Error for a structure without atoms or with bad numbers.
   std::vector<double> annotate(const Structure &structure);
 
@@ -33,6 +35,7 @@ class Annotator {
 
  private:
   AnnotatorOptions options_;
+  std::mutex busy_;
   Model model_;
   SkinList list_;
 };

@@ -102,7 +102,7 @@ void Evaluation::split(Edges edges, std::int64_t chunk) {
           const std::int64_t to =
               std::lower_bound(center + from, center + total, part.last) - center;
           part.vector = edges.vector.narrow(0, from, to - from).to(device);
-          part.index = edges.index.narrow(1, from, to - from).contiguous();
+          part.index = edges.index.narrow(1, from, to - from).clone(at::MemoryFormat::Contiguous);
           if (chunks_.size() > 1) {
             std::vector<std::int64_t> rows;
             for (std::int64_t row = part.first; row < part.last; ++row) {
@@ -172,7 +172,9 @@ torch::Tensor Evaluation::first_edge(const Chunk &chunk) {
 torch::Tensor Evaluation::edge_again(const Chunk &chunk, std::int64_t layer) {
   torch::Tensor edge = first_edge(chunk);
   for (std::int64_t before = 0; before < layer; ++before) {
-    edge = model_.step(before, rows_of(chunk, history_[before]), edge, chunk.index).second;
+    if (!edges_stay_[before]) {
+      edge = model_.step(before, rows_of(chunk, history_[before]), edge, chunk.index).second;
+    }
   }
   return edge;
 }
@@ -187,10 +189,13 @@ void Evaluation::step(std::int64_t layer) {
     auto [node, new_edge] = model_.step(layer, rows_of(chunk, node_), edge, chunk.index);
     const std::int64_t own = chunk.last - chunk.first;
     result.narrow(0, chunk.first, own).copy_(node.narrow(0, 0, own));
+    chunk.edge_stays = new_edge.is_same(edge);
     if (keeps_edges_) {
       chunk.edge = std::move(new_edge);
     }
   });
+  edges_stay_.push_back(std::all_of(chunks_.begin(), chunks_.end(),
+                                    [](const Chunk &chunk) { return chunk.edge_stays; }));
   node_ = result;
 }
 

@@ -41,6 +41,7 @@ class Evaluation {
     torch::Tensor rows;        ///< all that it reads, its centers first; undefined: all there are
     torch::Tensor index, vector;  ///< edges, in numbers of its own rows
     torch::Tensor edge;           ///< features, where they are kept
+    bool edge_stays = false;      ///< did the last layer hand back the features it was given?
   };
 
   void split(Edges edges, std::int64_t chunk);
@@ -57,6 +58,7 @@ class Evaluation {
   std::vector<Chunk> chunks_;
   bool keeps_edges_;
   torch::Tensor node_;
+  std::vector<bool> edges_stay_;        ///< did a layer leave the features of edges alone?
   std::vector<torch::Tensor> history_;  ///< node before each layer, where edges are not kept
 };
 

@@ -174,7 +174,9 @@ torch::jit::Module load_module(const std::string &path, torch::Device device) {
 /// switch, allowTF32CuBLAS, throws where the program has used this one.
 class ExecutionGuard {
  public:
-  ExecutionGuard() : precision_(at::globalContext().float32Precision(kBackend, kMatmul)) {
+  explicit ExecutionGuard(torch::Device device)
+      : precision_(device.is_cuda() ? at::globalContext().float32Precision(kBackend, kMatmul)
+                                    : at::Float32Precision::IEEE) {
     if (precision_ == at::Float32Precision::TF32) {
       set(at::Float32Precision::IEEE);
     }
@@ -200,14 +202,17 @@ class ExecutionGuard {
   at::Float32Precision precision_;
 };
 
-c10::IValue run(torch::jit::Module &module, const char *method, std::vector<c10::IValue> inputs) {
-  const ExecutionGuard guard;
+c10::IValue run(torch::jit::Module &module, torch::Device device, const char *method,
+                std::vector<c10::IValue> inputs) {
+  const ExecutionGuard guard(device);
   try {
     return module.get_method(method)(std::move(inputs));
   } catch (const std::exception &problem) {
     // The interpreter loses the exception's type and keeps its text.
     if (std::string(problem.what()).find("out of memory") != std::string::npos) {
-      throw Error("the device has too little memory for this structure; use the CPU or more ranks");
+      throw Error(
+          "the device has too little memory for this structure; give a smaller chunk, or use the "
+          "CPU or more ranks");
     }
     throw;
   }
@@ -251,17 +256,17 @@ std::int64_t Model::species_of(const std::string &element) const {
 
 std::pair<torch::Tensor, torch::Tensor> Model::start(const torch::Tensor &species,
                                                      const torch::Tensor &edge_vector) {
-  return tensor_pair(run(module_, "start", {species, edge_vector}));
+  return tensor_pair(run(module_, device_, "start", {species, edge_vector}));
 }
 
 std::pair<torch::Tensor, torch::Tensor> Model::step(std::int64_t layer, const torch::Tensor &node,
                                                     const torch::Tensor &edge,
                                                     const torch::Tensor &edge_index) {
-  return tensor_pair(run(module_, "step", {layer, node, edge, edge_index}));
+  return tensor_pair(run(module_, device_, "step", {layer, node, edge, edge_index}));
 }
 
 torch::Tensor Model::finish(const torch::Tensor &node) {
-  return run(module_, "finish", {node}).toTensor();
+  return run(module_, device_, "finish", {node}).toTensor();
 }
 
 torch::Device parse_device(const std::string &name, int local_rank) {

@@ -45,53 +45,57 @@ SkinList::SkinList(double cutoff, double skin, bool self_edges, torch::Dtype dty
   }
 }
 
-/// Positions [N, 3] in the order of the last search, on the device.
-torch::Tensor SkinList::positions_of(const Structure &structure) const {
-  std::vector<double> positions = search_->order.positions(structure);
+/// Positions [N, 3] in an order of the atoms, on the device.
+torch::Tensor SkinList::positions_of(const Structure &structure, const SpatialOrder &order) const {
+  std::vector<double> positions = order.positions(structure);
   const auto atoms = static_cast<std::int64_t>(structure.n);
   return torch::from_blob(positions.data(), {atoms, 3}, torch::kFloat64)
       .to(device_, torch::kFloat64, /*non_blocking=*/false, /*copy=*/true);
 }
 
-/// The same, each atom at its image next to where it was in that search; undefined where the search
-/// does not serve.
+/// The same in the order of the last search, each atom at its image next to where it was then;
+/// undefined where the search does not serve.
 torch::Tensor SkinList::continued(const Structure &structure) const {
   if (skin_ == 0.0 || !search_ || search_->order.size() != structure.n ||
       !is_same(search_->cell, structure.cell)) {
     return {};
   }
   const torch::Tensor moved =
-      nearest_image(positions_of(structure) - search_->positions, structure.cell);
+      nearest_image(positions_of(structure, search_->order) - search_->positions, structure.cell);
   if (moved.square().sum(1).max().item<double>() > 0.25 * skin_ * skin_) {
     return {};
   }
   return search_->positions + moved;
 }
 
-/// All pairs up to cutoff + skin, in the order that `search_` has.
-Edges SkinList::search(const Structure &structure, torch::Dtype dtype, int threads) {
+/// All pairs up to cutoff + skin, of positions [N, 3] on the device.
+Edges SkinList::search(const Structure &structure, const torch::Tensor &positions, int threads) {
   ++searches_;
+  const torch::Dtype dtype = skin_ > 0.0 ? torch::kFloat64 : dtype_;
   if (device_.is_cuda()) {
-    return device_list_.find(positions_of(structure), static_cast<std::int64_t>(structure.n),
-                             structure.cell, cutoff_ + skin_, self_edges_, dtype);
+    return device_list_.find(positions, static_cast<std::int64_t>(structure.n), structure.cell,
+                             cutoff_ + skin_, self_edges_, dtype);
   }
-  const std::vector<double> positions = search_->order.positions(structure);
-  return find_edges(positions.data(), structure.n, structure.n, structure.cell, cutoff_ + skin_,
-                    self_edges_, dtype, threads);
+  return find_edges(positions.data_ptr<double>(), structure.n, structure.n, structure.cell,
+                    cutoff_ + skin_, self_edges_, dtype, threads);
 }
 
 Edges SkinList::find(const Structure &structure, int threads) {
   torch::Tensor positions = continued(structure);
   if (!positions.defined()) {
-    search_ = std::make_unique<Search>(Search{SpatialOrder(structure), structure.cell, {}, {}, {}});
-    if (skin_ == 0.0) {
-      return search(structure, dtype_, threads);
+    search_.reset();  // what is found below may be an error
+    Search found{SpatialOrder(structure), structure.cell, {}, {}, {}};
+    positions = positions_of(structure, found.order);
+    Edges edges = search(structure, positions, threads);
+    if (skin_ > 0.0) {
+      found.positions = positions;
+      found.shift = edges.vector - differences(positions, edges.index);
+      found.index = edges.index;
     }
-    Edges edges = search(structure, torch::kFloat64, threads);
-    positions = positions_of(structure);
-    search_->positions = positions;
-    search_->shift = edges.vector - differences(positions, edges.index);
-    search_->index = std::move(edges.index);
+    search_ = std::make_unique<Search>(std::move(found));
+    if (skin_ == 0.0) {
+      return edges;
+    }
   }
   const torch::Tensor vector = differences(positions, search_->index) + search_->shift;
   const torch::Tensor near = (vector.square().sum(1) < cutoff_ * cutoff_).nonzero().squeeze(1);

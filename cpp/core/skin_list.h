@@ -38,9 +38,9 @@ class SkinList {
     torch::Tensor shift;      ///< float64 [E, 3], S·cell
   };
 
-  Edges search(const Structure &structure, torch::Dtype dtype, int threads);
+  Edges search(const Structure &structure, const torch::Tensor &positions, int threads);
   torch::Tensor continued(const Structure &structure) const;
-  torch::Tensor positions_of(const Structure &structure) const;
+  torch::Tensor positions_of(const Structure &structure, const SpatialOrder &order) const;
 
   double cutoff_, skin_;
   bool self_edges_;

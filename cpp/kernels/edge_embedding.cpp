@@ -2,6 +2,7 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
+#include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
 #include <torch/library.h>
 #include <torch/types.h>
 
@@ -84,6 +85,8 @@ void register_edge_embedding(torch::Library &library) {
       "edge_embedding(Tensor input, Tensor first_weight, Tensor first_bias, "
       "Tensor second_weight, Tensor second_bias, bool average) -> Tensor");
   library.impl("edge_embedding", torch::dispatch(c10::DispatchKey::CPU, &edge_embedding));
+  library.impl("edge_embedding", c10::DispatchKey::Autograd,
+               torch::autograd::autogradNotImplementedFallback());
 }
 
 }  // namespace symgnn

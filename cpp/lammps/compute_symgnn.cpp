@@ -339,9 +339,20 @@ bool ComputeSymGNN::is_changed() const {
   return anywhere != 0;
 }
 
-std::array<double, 9> ComputeSymGNN::box() const {
-  return {domain->boxlo[0], domain->boxlo[1], domain->boxlo[2], domain->boxhi[0], domain->boxhi[1],
-          domain->boxhi[2], domain->xy,       domain->xz,       domain->yz};
+std::array<double, 12> ComputeSymGNN::box() const {
+  const int *periodic = domain->periodicity;
+  return {domain->boxlo[0],
+          domain->boxlo[1],
+          domain->boxlo[2],
+          domain->boxhi[0],
+          domain->boxhi[1],
+          domain->boxhi[2],
+          domain->xy,
+          domain->xz,
+          domain->yz,
+          static_cast<double>(periodic[0]),
+          static_cast<double>(periodic[1]),
+          static_cast<double>(periodic[2])};
 }
 
 /* ---------------------------------------------------------------------- */
@@ -433,7 +444,7 @@ void ComputeSymGNN::collect(int begin, int end, bool displaced) {
   std::vector<int> atoms(end - begin);
   std::iota(atoms.begin(), atoms.end(), begin);
   // LAMMPS changes the order of its atoms now and then; a neighbor list with skin must not notice.
-  if (annotator_->options().skin > 0.0 && atom->tag_enable)
+  if (comm->nprocs == 1 && annotator_->options().skin > 0.0 && atom->tag_enable)
     std::sort(atoms.begin(), atoms.end(),
               [this](int a, int b) { return atom->tag[a] < atom->tag[b]; });
   for (const int i : atoms) {

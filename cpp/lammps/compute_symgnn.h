@@ -53,7 +53,7 @@ class ComputeSymGNN : public Compute {
   void check_finite();
   std::string name_of_row(int row) const;
   bool is_changed() const;
-  std::array<double, 9> box() const;
+  std::array<double, 12> box() const;
   std::vector<double> whole_box();
   std::vector<double> with_ghosts();
   std::unique_ptr<symgnn::Evaluation> evaluate();
@@ -88,7 +88,7 @@ class ComputeSymGNN : public Compute {
   struct {
     std::vector<double> positions;
     std::vector<std::int64_t> species;
-    std::array<double, 9> box{};
+    std::array<double, 12> box{};
     std::vector<double> barriers;  ///< rows × outputs
   } latest_;
 

@@ -37,12 +37,15 @@ def batch_affine(part: nn.BatchNorm1d, sums: Tensor | None, rows: int) -> tuple[
         running_mean, running_variance = mean, variance
         mean, square = sums / max(rows, 1)
         variance = (square - mean.square()).clamp(min=0.0)
-        with torch.no_grad():
-            assert part.num_batches_tracked is not None
-            part.num_batches_tracked += 1
-            momentum = part.momentum or 1.0 / float(part.num_batches_tracked)
-            running_mean.lerp_(mean.detach(), momentum)
-            running_variance.lerp_(variance.detach() * (rows / max(rows - 1, 1)), momentum)
+        if rows > 1:  # one row or none has no variance to remember
+            with torch.no_grad():
+                assert part.num_batches_tracked is not None
+                part.num_batches_tracked += 1
+                momentum = part.momentum
+                if momentum is None:  # the average over all batches
+                    momentum = 1.0 / float(part.num_batches_tracked)
+                running_mean.lerp_(mean.detach(), momentum)
+                running_variance.lerp_(variance.detach() * (rows / (rows - 1)), momentum)
     scale = part.weight / torch.sqrt(variance + part.eps)
     return scale, part.bias - mean * scale
 

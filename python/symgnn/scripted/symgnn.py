@@ -177,7 +177,7 @@ class ExportedSymGNN(nn.Module):
     def start(self, species: Tensor, edge_vector: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings: node [N, C] and edge [E, C]."""
         node = self.node_table.index_select(0, species).repeat(1, self.copies)
-        if torch.ops.symgnn.has_kernel("edge_embedding", edge_vector):
+        if torch.ops.symgnn.has_kernel("edge_embedding", self.second_weight):
             edge = torch.ops.symgnn.edge_embedding(
                 self._geometry(edge_vector),
                 self.first_weight,
