@@ -174,6 +174,26 @@ def test_an_interrupted_quench_goes_on(
     assert time.monotonic() - started < 10
 
 
+def test_an_input_runs_by_hand_and_an_interrupted_shear_goes_on(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "glasses"
+    shutil.copytree(finished, folder)
+    sample = folder / "sample-1"
+    for name in ("glass.json", "sheared.xyz", "shear.txt", "shear.restart"):
+        (sample / name).unlink()
+    run_lammps("in.shear", sample)
+    for name in ("shear.1.restart", "shear.restart"):  # as if killed after 10 of 20 steps of strain
+        (sample / name).unlink()
+    assert run([*QUICK, "--shear", "0.002", "-o", str(folder)]) == 0
+    assert "goes on from" in capsys.readouterr().err
+    (before,), (after,) = report(finished)["samples"], report(folder)["samples"]
+    assert after["resumed_from"] == ["shear.2.restart"]
+    assert stress_strain(sample)[:, 0] == pytest.approx(np.arange(1, 21) * 1e-4)
+    for key in ("energy_eV_per_atom", "shear_stress_GPa"):
+        assert after["sheared"][key] == pytest.approx(before["sheared"][key], rel=1e-4)
+
+
 def test_a_half_written_restart_file_is_not_used(finished: Path, tmp_path: Path) -> None:
     whole = (finished / "sample-1" / "cool.restart").read_bytes()
     (tmp_path / "cool.1.restart").write_bytes(whole)

@@ -70,7 +70,7 @@ def quench(
 
       symgnn quench Cu64Zr36 --atoms 1000 --rate 1e13 --samples 3
 
-      symgnn quench Al --pair-style eam/alloy --pair-coeff "* * Al.eam.alloy Al" --elements Al
+      symgnn quench Al --pair-style eam/fs --pair-coeff "* * Al_mm.eam.fs Al" --elements Al
     """
     from symgnn.files import make_folder
     from symgnn.landscape.quench import (
