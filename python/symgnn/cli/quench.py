@@ -72,7 +72,6 @@ def quench(
 
       symgnn quench Al --pair-style eam/fs --pair-coeff "* * Al_mm.eam.fs Al" --elements Al
     """
-    from symgnn.files import make_folder
     from symgnn.landscape.quench import (
         QuenchSettings,
         is_finished,
@@ -87,7 +86,6 @@ def quench(
     folder = output or Path(f"{composition}-{atoms}-{rate_name}")
     potential = _potential(folder, pair_style, pair_coeff, element_names(elements))
     prepare(folder, settings, potential)
-    make_folder(folder)
     for number in range(1, samples + 1):
         target = sample_folder(folder, number)
         if is_finished(target):
