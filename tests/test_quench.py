@@ -320,10 +320,11 @@ def test_density_of_a_larger_glass(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_slower_cooling_finds_lower_energies(tmp_path: Path) -> None:
+    """Means of two samples; -4.4687 and -4.4558 eV per atom when the test was written."""
     means = {}
-    for rate in ("1e14", "1e12"):
+    for rate in ("1e14", "1e13"):
         folder = tmp_path / rate
-        command = ["quench", "Cu64Zr36", "-n", "200", "--rate", rate, "--hold", "20"]
+        command = ["quench", "Cu64Zr36", "-n", str(ATOMS), "--rate", rate, "--hold", "10"]
         assert run([*command, "--samples", "2", "-o", str(folder)]) == 0
         means[rate] = np.mean([s["energy_eV_per_atom"] for s in report(folder)["samples"]])
-    assert means["1e12"] < means["1e14"]
+    assert means["1e13"] < means["1e14"]
