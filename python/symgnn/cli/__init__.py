@@ -31,6 +31,7 @@ VERBS: Final = (
     "check",
     "benchmark",
     "import-dataset",
+    "quench",
     "sample",
     "potential",
 )
