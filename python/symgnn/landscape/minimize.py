@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _MEMORY = 20
 _STIFFNESS = 30.0  # eV/Å², of a metal's bonds: scales the first step, before anything is known
-_TIME_STEP = 0.1  # Å (eV)^(-1/2), with a mass of 1
+_TIME_STEP = 0.05  # Å (eV)^(-1/2), with a mass of 1
 _SMALLEST_CURVATURE = 0.1  # eV/Å²; below it a step tells of no minimum
 
 
@@ -59,7 +59,7 @@ class InverseCurvature:
 class Fire:
     """Steps of a damped dynamics (FIRE; Bitzek et al., Physical Review Letters 97, 170201, 2006).
 
-    With the authors' constants and unit masses. It begins gently, along the force.
+    With the constants of its authors and unit masses. It begins gently, along the force.
     """
 
     def __init__(self, longest: float) -> None:

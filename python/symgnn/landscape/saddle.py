@@ -47,18 +47,18 @@ class SaddleSettings(BaseModel):
     """Pushes before the first look for a negative mode."""
     pushes: int = Field(40, ge=1)
     """Pushes before the search gives up."""
-    push_relaxation: int = Field(4, ge=0)
+    push_relaxation: int = Field(2, ge=0)
     """Steps of relaxation across the push after each push."""
     negative_curvature: float = Field(0.5, gt=0.0)
     """The climb begins below minus this curvature, and takes none to be flatter, eV/Å²."""
-    climb_relaxation: tuple[int, ...] = (4, 8, 12, 16, 24)
+    climb_relaxation: tuple[int, ...] = (2, 3, 4, 6, 8, 12, 16, 24)
     """Steps of relaxation across the mode in the first, second, … cycle of the climb at most; the
     last number holds for all that follow."""
     repushes: int = Field(6, ge=0)
     """How often a climb that lost its negative mode is pushed on, away from the start."""
-    lanczos_vectors: int = Field(16, ge=2)
+    lanczos_vectors: int = Field(10, ge=2)
     """Size of the Krylov space at most."""
-    lanczos_tolerance: float = Field(0.01, gt=0.0)
+    lanczos_tolerance: float = Field(0.05, gt=0.0)
     """Relative change of the lowest eigenvalue at which the iteration ends."""
     lanczos_displacement: float = Field(0.005, gt=0.0)
     """Length of the displacement of all atoms for derivatives of forces, Å."""
@@ -306,7 +306,8 @@ def _random_push(
     start: Atoms, center: int, radius: float, generator: np.random.Generator
 ) -> NDArray[np.float64]:
     """A random direction [N, 3] of an atom and its neighbors that leaves the center of mass."""
-    vectors, distances = find_mic(start.positions - start.positions[center], start.cell, start.pbc)
+    from_center = start.positions - start.positions[center]
+    _, distances = find_mic(from_center, start.cell, start.pbc)
     near = distances < radius
     push: NDArray[np.float64] = np.zeros((len(start), 3))
     push[near] = generator.standard_normal((int(near.sum()), 3))
