@@ -62,7 +62,7 @@ def test_forces_are_those_of_a_fresh_lammps_wherever_atoms_went(sheared: bool) -
     generator = np.random.default_rng(0)
     with Forces(atoms, COPPER) as forces:
         for _ in range(40):  # across the cell, and a wide way beyond
-            atoms.positions += [0.9, -0.7, 0.4, *generator.normal(0.0, 0.02, (len(atoms), 3))]
+            atoms.positions += generator.normal([0.9, -0.7, 0.4], 0.02, (len(atoms), 3))
             energy, force = forces(atoms.positions)
         calls = forces.calls
     assert calls == 41  # the first is of the start

@@ -47,11 +47,11 @@ class SaddleSettings(BaseModel):
     """Pushes before the first look for a negative mode."""
     pushes: int = Field(40, ge=1)
     """Pushes before the search gives up."""
-    push_relaxation: int = Field(2, ge=0)
+    push_relaxation: int = Field(1, ge=0)
     """Steps of relaxation across the push after each push."""
     negative_curvature: float = Field(0.5, gt=0.0)
     """The climb begins below minus this curvature, and takes none to be flatter, eV/Å²."""
-    climb_relaxation: tuple[int, ...] = (2, 3, 4, 6, 8, 12, 16, 24)
+    climb_relaxation: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24)
     """Steps of relaxation across the mode in the first, second, … cycle of the climb at most; the
     last number holds for all that follow."""
     repushes: int = Field(6, ge=0)
