@@ -68,8 +68,13 @@ def measure(catalog: Path, glass: Atoms) -> dict[str, Any]:
                 "bias": float(difference.mean()),
                 "pearson": float(np.corrcoef(columns[name][known], published[known])[0, 1]),
             }
-        report["median_standard_error"] = float(np.nanmedian(columns[ENERGY_BARRIER_STD]))
+        report["median_standard_error"] = _median(columns[ENERGY_BARRIER_STD])
     return report
+
+
+def _median(values: np.ndarray) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else None
 
 
 def main() -> None:
