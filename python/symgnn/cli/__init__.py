@@ -29,6 +29,7 @@ VERBS: Final = (
     "evaluate",
     "export",
     "check",
+    "label",
     "benchmark",
     "import-dataset",
     "quench",
@@ -90,7 +91,11 @@ for _verb in VERBS:
     if importlib.util.find_spec(f"symgnn.cli.{_name}") is None:
         continue
     _module = importlib.import_module(f"symgnn.cli.{_name}")
-    app.command(_verb)(getattr(_module, _name))
+    _function = getattr(_module, _name)
+    if isinstance(_function, typer.Typer):  # a verb with verbs of its own
+        app.add_typer(_function, name=_verb)
+    else:
+        app.command(_verb)(_function)
 
 
 # typer carries its own copy of click or uses the installed one, depending on its version.

@@ -1,0 +1,346 @@
+"""``symgnn label``: searches for saddles around atoms, their catalog, and labels from it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from symgnn.cli.options import ElementsOption, element_names
+from symgnn.errors import Interrupted, StructureError, SymGNNError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from symgnn.landscape.events import Catalog, Origin, Task
+    from symgnn.landscape.labels import Progress
+    from symgnn.landscape.potential import Potential
+    from symgnn.landscape.saddle import SaddleSettings
+
+_RELAXED = 1e-3  # eV/Å, with --relax
+_RELAXATION_CALLS = 20000
+
+
+class _SearchByDefault(TyperGroup):
+    """``symgnn label glass.xyz`` means ``symgnn label search glass.xyz``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "-h", "--help"):
+            args = ["search", *args]
+        return super().parse_args(ctx, args)
+
+
+label = typer.Typer(
+    cls=_SearchByDefault,
+    no_args_is_help=True,
+    help="Find the saddles around atoms, and make labels of them.\n\n"
+    "`symgnn label STRUCTURE -o catalog.db` searches (options: `symgnn label search --help`),"
+    " `symgnn label export` makes labels.\n\n"
+    "Example: symgnn label glass.xyz --atoms random:100 --workers 4 -o glass.db",
+)
+
+CatalogArgument = Annotated[Path, typer.Argument(help="What `symgnn label` wrote.")]
+
+
+@label.command("search")
+def search(
+    structure: Annotated[Path, typer.Argument(help="A periodic structure at an energy minimum.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The catalog; one that exists is continued."),
+    ],
+    potential: Annotated[
+        str | None,
+        typer.Option("--potential", help="cuzr is the one that ships; or give --pair-style."),
+    ] = None,
+    pair_style: Annotated[
+        str | None, typer.Option("--pair-style", help="As in LAMMPS (units metal): eam/fs")
+    ] = None,
+    pair_coeff: Annotated[
+        list[str] | None,
+        typer.Option("--pair-coeff", help="As in LAMMPS: '* * CuZr.eam.fs Cu Zr'; repeatable."),
+    ] = None,
+    elements: ElementsOption = None,
+    atoms: Annotated[
+        str,
+        typer.Option(
+            "--atoms",
+            help="all, random:N, an element, or indices from 0: 0,5,10-19. random:200 contains the"
+            " atoms of random:100.",
+        ),
+    ] = "all",
+    searches: Annotated[int, typer.Option("--searches", min=1, help="For each atom.")] = 20,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Processes of one core; 0: one for each core.")
+    ] = 0,
+    relax: Annotated[
+        bool, typer.Option("--relax", help="Relax the structure to its energy minimum first.")
+    ] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep saddles and final minima in the catalog.")
+    ] = False,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of searches; docs/labels.md."),
+    ] = None,
+) -> None:
+    """Search for saddles around atoms of a structure, and add them to a catalog.
+
+    What is in the catalog already is not searched again: the same command goes on after Ctrl-C,
+    kill -9 or a full disk, and more atoms or searches add to it.
+
+    Example: symgnn label glass.xyz --atoms random:100 --searches 20 --workers 4 -o glass.db
+    """
+    from symgnn.landscape.events import Origin, chosen_atoms, structure_checksum
+    from symgnn.structures import read_structures
+
+    found = read_structures(structure, elements=_file_elements(structure, elements))
+    if len(found) != 1:
+        raise StructureError(
+            f"{structure} holds {len(found)} structures, but a catalog belongs to one: write that"
+            " one to a file of its own"
+        )
+    with tempfile.TemporaryDirectory(prefix="symgnn-") as folder:
+        forces = _potential(potential, pair_style, pair_coeff, elements, Path(folder))
+        forces.types_of(found[0].get_chemical_symbols())
+        origin = Origin(
+            structure_checksum(found[0]), forces.checksum(), _settings(settings or []), relax
+        )
+        chosen = chosen_atoms(atoms, found[0])
+        with _open(output, origin, found[0], forces) as catalog:
+            tasks = catalog.missing(chosen, searches)
+            _fill(catalog, tasks, forces, workers, keep=keep)
+
+
+def _file_elements(path: Path, elements: str | None) -> list[str] | None:
+    """``--elements`` also names the types of a LAMMPS file; other files name theirs themselves."""
+    from ase.io.formats import open_with_compression
+
+    from symgnn.lammps_files import is_data, is_dump
+
+    if elements is None or not path.is_file():
+        return None
+    with open_with_compression(str(path), "rb") as file:
+        beginning = file.read(4096).decode("utf-8", errors="replace")
+    return element_names(elements) if is_data(beginning) or is_dump(beginning) else None
+
+
+def _open(path: Path, origin: Origin, atoms: Atoms, potential: Potential) -> Catalog:
+    """Continue a catalog, or begin it with a structure whose forces vanish."""
+    from symgnn.landscape.events import Catalog
+
+    if path.is_file() and path.stat().st_size:
+        return Catalog.append(path, origin)
+    return Catalog.append(path, origin, _minimum(atoms, potential, origin))
+
+
+def _minimum(atoms: Atoms, potential: Potential, origin: Origin) -> Atoms:
+    import numpy as np
+
+    from symgnn.landscape.forces import Forces
+    from symgnn.landscape.minimize import minimize
+
+    with Forces(atoms, potential) as forces:
+        largest = float(np.abs(forces(atoms.positions)[1]).max())
+        if origin.relax:
+            atoms.positions, _, relaxed = minimize(
+                forces,
+                atoms.positions,
+                tolerance=_RELAXED,
+                longest=origin.settings.push_step,
+                calls=_RELAXATION_CALLS,
+            )
+            if not relaxed:
+                raise StructureError("the structure does not relax to an energy minimum")
+        elif largest > origin.settings.relaxation_tolerance:
+            raise StructureError(
+                f"the structure is not at an energy minimum of this potential: a force is"
+                f" {largest:.2g} eV/Å; give --relax, or the potential that it was made with"
+            )
+    return atoms
+
+
+def _fill(
+    catalog: Catalog, tasks: list[Task], potential: Potential, workers: int, *, keep: bool
+) -> None:
+    """Do what is missing, with a progress bar."""
+    import os
+
+    from symgnn.files import uninterrupted
+    from symgnn.landscape.labels import Progress
+    from symgnn.landscape.workers import run_searches
+
+    structure = catalog.structure()
+    if not tasks:
+        typer.echo(f"{catalog.path}: nothing is missing; next: {_export(catalog.path)}")
+        return
+    processes = workers or len(os.sched_getaffinity(0))
+    progress = Progress(len(tasks))
+    run = run_searches(tasks, structure, potential, catalog.settings(), processes)
+    try:
+        with _bar(progress) as update:
+            for task, result, seconds in run:
+                with uninterrupted():
+                    catalog.add(task, result, seconds, configurations=keep)
+                    progress.add(result)
+                update()
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted; {progress.done} searches of this run are in {catalog.path}: the same"
+            " command goes on"
+        ) from None
+    finally:
+        run.close()
+    typer.echo(f"{catalog.path}: {progress.text()}; next: {_export(catalog.path)}")
+
+
+@label.command("export")
+def export(
+    catalog: CatalogArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="An extended XYZ file.")],
+) -> None:
+    """Write the structure with its labels, as `symgnn train` reads it.
+
+    Columns: energy_barrier (mean of connected saddles, eV), energy_barrier_std (its standard
+    error), energy_barrier_all (mean of all saddles), searches, searches_converged and
+    searches_connected. Atoms without a label carry NaN.
+
+    Example: symgnn label export glass.db -o labels.xyz
+    """
+    import numpy as np
+
+    from symgnn.errors import DatasetError
+    from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
+    from symgnn.landscape.events import Catalog
+    from symgnn.landscape.labels import labeled
+    from symgnn.structures import write_structures
+
+    with Catalog.read(catalog) as events:
+        atoms = labeled(events)
+    barrier = atoms.arrays[ENERGY_BARRIER]
+    known = np.isfinite(barrier)
+    if not known.any():
+        raise DatasetError(f"{catalog} holds no connected saddle yet: search on")
+    write_structures(output, [atoms], format="extxyz")
+    error = atoms.arrays[ENERGY_BARRIER_STD][known]
+    typer.echo(
+        f"{output}: {known.sum()} of {len(atoms)} atoms labeled, energy barrier"
+        f" {barrier[known].mean():.3f} ± {barrier[known].std():.3f} eV, median standard error"
+        f" {np.median(error):.3f} eV"
+    )
+
+
+@label.command("status")
+def status(catalog: CatalogArgument) -> None:
+    """Say what is in a catalog, also while it is being filled.
+
+    Example: symgnn label status glass.db
+    """
+    from symgnn.landscape.events import Catalog
+    from symgnn.landscape.labels import pooled_spread
+
+    with Catalog.read(catalog) as events:
+        tally, reasons = events.tally(), events.reasons()
+        calls, seconds = events.cost()
+    done, connected = int(tally.searches.sum()), int(tally.connected.sum())
+    typer.echo(f"{done} searches from {(tally.searches > 0).sum()} of {len(tally.searches)} atoms")
+    typer.echo(f"{len(tally.barrier)} found a saddle, {connected} one of the start")
+    for reason, count in reasons.items():
+        typer.echo(f"  {count} × {reason}")
+    if connected:
+        barrier = tally.barrier[tally.connected]
+        typer.echo(
+            f"mean barrier {barrier.mean():.3f} eV, all saddles {tally.barrier.mean():.3f} eV"
+        )
+        typer.echo(f"spread within atoms {pooled_spread(tally):.3f} eV")
+        typer.echo(f"median {calls:.0f} force calls for a saddle")
+        typer.echo(f"{seconds / connected:.1f} core-seconds for a connected saddle")
+
+
+def _export(path: Path) -> str:
+    return f"symgnn label export {path} -o labels.xyz"
+
+
+def _potential(
+    name: str | None,
+    pair_style: str | None,
+    pair_coeff: list[str] | None,
+    elements: str | None,
+    folder: Path,
+) -> Potential:
+    from symgnn.landscape.potential import SHIPPED, Potential
+
+    if name is not None and name != SHIPPED:
+        raise SymGNNError(
+            f"there is no shipped potential {name!r}: give --potential {SHIPPED}, or --pair-style"
+            " and --pair-coeff"
+        )
+    if pair_style is None and pair_coeff is None:
+        return Potential.shipped(folder)
+    if name is not None:
+        raise SymGNNError("--potential and --pair-style exclude each other: give one of them")
+    symbols = element_names(elements)
+    if symbols is None:
+        raise SymGNNError("--pair-style needs --elements: the element of each type of --pair-coeff")
+    return Potential.read(pair_style or "", pair_coeff or [], symbols, Path.cwd())
+
+
+def _settings(changes: list[str]) -> SaddleSettings:
+    import yaml
+    from pydantic import ValidationError
+
+    from symgnn.errors import ConfigError
+    from symgnn.landscape.saddle import SaddleSettings
+
+    values = {}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {change}: write KEY=VALUE")
+        values[key] = yaml.safe_load(value)
+    try:
+        return SaddleSettings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(
+            f"--set {'.'.join(map(str, first['loc']))}: {first['msg']} (settings:"
+            f" {', '.join(SaddleSettings.model_fields)})"
+        ) from None
+
+
+class _bar:  # noqa: N801  used as a function
+    """A progress bar on a terminal, a line every hundred searches elsewhere."""
+
+    def __init__(self, progress: Progress) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._progress = progress
+        self._bar = Bar(
+            MofNCompleteColumn(),
+            BarColumn(bar_width=20),
+            TextColumn("{task.description}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task("starting LAMMPS", total=progress.total)
+
+    def __enter__(self) -> _bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self) -> None:
+        progress = self._progress
+        if not self._bar.disable:
+            self._bar.update(self._task, completed=progress.done, description=progress.text())
+        elif progress.done % 100 == 0:
+            print(f"{progress.done}/{progress.total}  {progress.text()}", file=sys.stderr)

@@ -1,0 +1,470 @@
+"""The catalog of saddle searches: one SQLite file that survives kill -9, Ctrl-C and a full disk.
+
+A search is one row, keyed by atom and number and written in one transaction when it is done. The
+journal is SQLite's rollback journal and not a write-ahead log: there is one writer, who commits
+every few seconds, the catalog stays one file, and network file systems carry it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import sqlite3
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Self
+
+import numpy as np
+from ase import Atoms
+
+from symgnn.errors import StructureError, SymGNNError
+from symgnn.landscape.saddle import MOVED, PHASES, SaddleSettings, Search
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_FORMAT = 1
+_SCHEMA = f"""
+CREATE TABLE about (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE searches (
+    atom INTEGER NOT NULL,
+    search INTEGER NOT NULL,
+    seed TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('connected', 'unconnected', 'failed')),
+    reason TEXT NOT NULL,
+    barrier REAL,
+    backward_barrier REAL,
+    eigenvalue REAL,
+    displacement REAL,
+    displaced_atoms INTEGER NOT NULL,
+    most_displaced_atom INTEGER NOT NULL,
+    final_displacement REAL,
+    {" ".join(f"{phase}_calls INTEGER NOT NULL," for phase in PHASES)}
+    seconds REAL NOT NULL,
+    saddle BLOB,
+    final BLOB,
+    PRIMARY KEY (atom, search)
+);
+"""
+_NUMBERS = ("barrier", "backward_barrier", "eigenvalue", "displacement", "final_displacement")
+
+
+def structure_checksum(atoms: Atoms) -> str:
+    """sha256 of elements, cell, periodicity and positions."""
+    digest = hashlib.sha256()
+    for values in (atoms.numbers.astype("<i8"), atoms.cell.array, atoms.pbc, atoms.positions):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def seed_of(structure: str, atom: int, search: int) -> int:
+    """Seed of one search, 64 bits, from the checksum of its structure, its atom and its number."""
+    sequence = np.random.SeedSequence(int(structure[:32], 16), spawn_key=(atom, search))
+    return int(sequence.generate_state(1, np.uint64)[0])
+
+
+def chosen_atoms(choice: str, atoms: Atoms) -> list[int]:
+    """Indices, from 0, of ``all`` atoms, ``random:N``, an element, or those listed: ``0,5,10-19``.
+
+    ``random:N`` is decided by the structure, and contains ``random:M`` of any smaller M.
+
+    Raises:
+        StructureError: atoms that the structure has not, or a choice of another form.
+    """
+    count = len(atoms)
+    if choice == "all":
+        return list(range(count))
+    kind, _, number = choice.partition(":")
+    if kind == "random" and number.isdigit() and 0 < int(number) <= count:
+        generator = np.random.default_rng(int(structure_checksum(atoms)[:32], 16))
+        return sorted(generator.permutation(count)[: int(number)].tolist())
+    symbols = atoms.get_chemical_symbols()
+    if choice in symbols:
+        return [index for index, symbol in enumerate(symbols) if symbol == choice]
+    chosen: list[int] = []
+    for part in choice.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise StructureError(
+                f"--atoms {choice}: write all, random:N with N up to {count}, one of the elements"
+                f" {', '.join(sorted(set(symbols)))}, or indices from 0 such as 0,5,10-19"
+            )
+        chosen.extend(range(int(first), int(last or first) + 1))
+    if max(chosen, default=count) >= count:
+        raise StructureError(f"--atoms {choice}: the {count} atoms have indices 0 to {count - 1}")
+    return chosen
+
+
+@dataclass(frozen=True)
+class Task:
+    """One search to do."""
+
+    atom: int
+    search: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What all searches of a catalog share."""
+
+    structure: str
+    """Checksum of the structure as it was read."""
+    potential: str
+    """Checksum of the potential."""
+    settings: SaddleSettings
+    relax: bool
+    """Whether the structure was relaxed first."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many searches of each atom ended how, and the barriers of those with a saddle."""
+
+    searches: NDArray[np.int64]
+    """[N]; all that are done."""
+    atom: NDArray[np.int64]
+    """[M]; of each saddle."""
+    barrier: NDArray[np.float64]
+    """[M], eV."""
+    connected: NDArray[np.bool_]
+    """[M]."""
+
+
+class Catalog:
+    """An open catalog. Use it in a ``with`` block, or ``close`` it."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
+        """Use ``create``, ``append`` or ``read``."""
+        self.path = path
+        self._connection = connection
+        self._lock = lock
+
+    @classmethod
+    def append(cls, path: Path, origin: Origin, atoms: Atoms | None = None) -> Catalog:
+        """Open a catalog for more searches, or begin it with a structure.
+
+        Args:
+            path: of the catalog.
+            origin: of the searches; that of an existing catalog must be the same.
+            atoms: structure at an energy minimum, for a catalog that does not exist yet.
+
+        Raises:
+            SymGNNError: another process writes to it, another origin, no catalog, or a full disk.
+        """
+        lock = _lock(path)
+        try:
+            with _failures(path):
+                connection = _connect(path, "rwc" if atoms is not None else "rw")
+                catalog = cls(path, connection, lock)
+                if atoms is not None and not catalog._tables():
+                    catalog._begin(origin, atoms)
+            catalog._check_format()
+            catalog._check_origin(origin)
+        except BaseException:
+            _unlock(path, lock)
+            raise
+        return catalog
+
+    @classmethod
+    def read(cls, path: Path) -> Catalog:
+        """Open a catalog for reading, also while searches run.
+
+        Raises:
+            SymGNNError: there is none.
+        """
+        if not path.is_file():
+            raise SymGNNError(f"there is no catalog {path}; `symgnn label STRUCTURE -o` makes one")
+        with _failures(path):
+            catalog = cls(path, _connect(path, "ro"), None)
+            catalog._check_format()
+        return catalog
+
+    def _tables(self) -> set[str]:
+        rows = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        return {name for (name,) in rows}
+
+    def _begin(self, origin: Origin, atoms: Atoms) -> None:
+        about = {
+            "format": _FORMAT,
+            "structure_sha256": origin.structure,
+            "potential_sha256": origin.potential,
+            "settings": origin.settings.model_dump_json(),
+            "relax": int(origin.relax),
+            "structure": _packed(
+                numbers=atoms.numbers,
+                cell=atoms.cell.array,
+                pbc=atoms.pbc,
+                positions=atoms.positions,
+                displacement=np.ravel(atoms.get_celldisp()),
+            ),
+        }
+        # One transaction: a kill leaves an empty file, which the next start fills.
+        self._connection.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}")
+        self._connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())
+        self._connection.execute("COMMIT")
+
+    def _about(self, key: str) -> str:
+        (value,) = self._connection.execute(
+            "SELECT value FROM about WHERE key = ?", (key,)
+        ).fetchone()
+        return str(value)
+
+    def _check_format(self) -> None:
+        with _failures(self.path):
+            known = {"about", "searches"} <= self._tables() and self._about("format") == str(
+                _FORMAT
+            )
+        if not known:
+            raise SymGNNError(
+                f"{self.path} is no catalog of this version of symgnn: choose another name"
+            )
+
+    def _check_origin(self, origin: Origin) -> None:
+        def refuse(what: str, remedy: str) -> None:
+            raise SymGNNError(
+                f"{self.path} was made with {what}: {remedy}, or give -o another name"
+            )
+
+        if self._about("structure_sha256") != origin.structure:
+            refuse("another structure", "name that one")
+        if self._about("potential_sha256") != origin.potential:
+            refuse("another potential", "give that one")
+        if self._about("relax") != str(int(origin.relax)):
+            refuse(
+                *(("--relax", "give it") if not origin.relax else ("no --relax", "leave it out"))
+            )
+        before = json.loads(self._about("settings"))
+        now = json.loads(origin.settings.model_dump_json())
+        changed = [f"{key}={before.get(key)}" for key in now if before.get(key) != now[key]]
+        if changed or before.keys() != now.keys():
+            refuse(f"other settings ({', '.join(changed)})", "give those")
+
+    # --- what is in it ------------------------------------------------------------------------
+
+    def structure(self) -> Atoms:
+        """The structure at its minimum, from which all searches start."""
+        (blob,) = self._connection.execute(
+            "SELECT value FROM about WHERE key = 'structure'"
+        ).fetchone()
+        return Atoms(
+            **{
+                {"displacement": "celldisp"}.get(key, key): values
+                for key, values in _unpacked(blob).items()
+            }
+        )
+
+    def settings(self) -> SaddleSettings:
+        """Of all searches."""
+        return SaddleSettings.model_validate_json(self._about("settings"))
+
+    def missing(self, atoms: Iterable[int], searches: int) -> list[Task]:
+        """Searches number 0 to ``searches`` − 1 of some atoms that are not done yet.
+
+        All atoms get their first search before any gets its second, so that a run that is stopped
+        leaves labels of equal weight.
+        """
+        done = set(self._connection.execute("SELECT atom, search FROM searches"))
+        structure = self._about("structure_sha256")
+        wanted = sorted(set(atoms))
+        return [
+            Task(atom, search, seed_of(structure, atom, search))
+            for search in range(searches)
+            for atom in wanted
+            if (atom, search) not in done
+        ]
+
+    def add(self, task: Task, result: Search, seconds: float, *, configurations: bool) -> None:
+        """Write one search; when this returns, it is on the disk.
+
+        Args:
+            task: what was done.
+            result: its result.
+            seconds: what it took of a core.
+            configurations: whether to keep the saddle and the minimum on its far side.
+
+        Raises:
+            SymGNNError: the disk is full, or the catalog cannot be written.
+        """
+        row: dict[str, object] = {
+            "atom": task.atom,
+            "search": task.search,
+            "seed": str(task.seed),
+            "status": result.status,
+            "reason": result.reason,
+            **{name: _or_null(getattr(result, name)) for name in _NUMBERS},
+            "displaced_atoms": result.displaced_atoms,
+            "most_displaced_atom": result.most_displaced_atom,
+            **{f"{phase}_calls": result.calls.get(phase, 0) for phase in PHASES},
+            "seconds": seconds,
+        }
+        if configurations and result.saddle is not None and result.final is not None:
+            start = self.structure().positions
+            row["saddle"] = _displaced(start, result.saddle)
+            row["final"] = _displaced(start, result.final)
+        names, marks = ", ".join(row), ", ".join("?" * len(row))
+        with _failures(self.path), self._connection:
+            self._connection.execute(
+                f"INSERT INTO searches ({names}) VALUES ({marks})", list(row.values())
+            )
+
+    def tally(self) -> Tally:
+        """Counts and barriers of all that is done."""
+        count = len(self.structure())
+        done = np.zeros(count, dtype=np.int64)
+        for atom, searches in self._connection.execute(
+            "SELECT atom, count(*) FROM searches GROUP BY atom"
+        ):
+            done[atom] = searches
+        rows = self._connection.execute(
+            "SELECT atom, barrier, status = 'connected' FROM searches WHERE status != 'failed'"
+            " ORDER BY atom, search"
+        ).fetchall()
+        atom, barrier, connected = zip(*rows, strict=True) if rows else ((), (), ())
+        return Tally(
+            done,
+            np.array(atom, dtype=np.int64),
+            np.array(barrier, dtype=np.float64),
+            np.array(connected, dtype=np.bool_),
+        )
+
+    def reasons(self) -> dict[str, int]:
+        """How many searches are not connected, by reason, most frequent first."""
+        return dict(
+            self._connection.execute(
+                "SELECT reason, count(*) FROM searches WHERE reason != '' GROUP BY reason"
+                " ORDER BY count(*) DESC, reason"
+            )
+        )
+
+    def cost(self) -> tuple[float, float]:
+        """Median force calls of a search with a saddle, and core-seconds of all searches."""
+        total = " + ".join(f"{phase}_calls" for phase in PHASES)
+        calls = self._connection.execute(
+            f"SELECT {total} FROM searches WHERE status != 'failed'"
+        ).fetchall()
+        (seconds,) = self._connection.execute("SELECT total(seconds) FROM searches").fetchone()
+        return float(np.median(calls)) if calls else float("nan"), float(seconds)
+
+    def calls_by_phase(self) -> list[float]:
+        """Median force calls of a search with a saddle, by phase; empty without one."""
+        phases = ", ".join(f"{phase}_calls" for phase in PHASES)
+        calls = self._connection.execute(
+            f"SELECT {phases} FROM searches WHERE status != 'failed'"
+        ).fetchall()
+        return np.median(calls, axis=0).tolist() if calls else []
+
+    def configurations(self, atom: int, search: int) -> tuple[Atoms, Atoms] | None:
+        """Saddle and minimum on its far side, where they were kept.
+
+        Atoms that moved by less than ``MOVED`` stand at the start, up to single precision.
+        """
+        row = self._connection.execute(
+            "SELECT saddle, final FROM searches WHERE atom = ? AND search = ?", (atom, search)
+        ).fetchone()
+        if row is None or row[0] is None:
+            return None
+        saddle, final = self.structure(), self.structure()
+        for atoms, blob in zip((saddle, final), row, strict=True):
+            moved = _unpacked(blob)
+            atoms.positions[moved["index"]] += moved["displacement"]
+        return saddle, final
+
+    def close(self) -> None:
+        """Let other processes write."""
+        self._connection.close()
+        if self._lock is not None:
+            _unlock(self.path, self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, timeout=60.0)
+    if mode != "ro":
+        connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _lock(path: Path) -> IO[str]:
+    """Keep a second writer away, which would run the same searches."""
+    # Not the catalog itself: SQLite gives its own locks up when any descriptor of it is closed.
+    name = _lock_of(path)
+    try:
+        file = name.open("w")
+    except OSError as error:
+        raise SymGNNError(
+            f"cannot write {path}: {error.strerror}; choose another place for the catalog"
+        ) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise SymGNNError(
+            f"another process writes to {path}: wait for it, or give -o another name"
+        ) from None
+    if os.fstat(file.fileno()).st_nlink == 0:  # removed by its holder after we opened it
+        file.close()
+        return _lock(path)
+    return file
+
+
+def _unlock(path: Path, lock: IO[str]) -> None:
+    _lock_of(path).unlink(missing_ok=True)
+    lock.close()
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+@contextmanager
+def _failures(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise SymGNNError(
+            f"cannot use the catalog {path}: {error}; every finished search is in it: free space,"
+            " or make the file writable, and go on with the same command"
+            if not _foreign(error)
+            else f"{path} is no catalog: choose another name"
+        ) from error
+
+
+def _foreign(error: sqlite3.DatabaseError) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
+
+
+def _or_null(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _displaced(start: NDArray[np.float64], positions: NDArray[np.float64]) -> bytes:
+    displacement = positions - start
+    index = np.flatnonzero(np.linalg.norm(displacement, axis=1) > MOVED)
+    return _packed(
+        index=index.astype(np.int32), displacement=displacement[index].astype(np.float32)
+    )
+
+
+def _packed(**arrays: NDArray[np.generic]) -> bytes:
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return zlib.compress(file.getvalue())
+
+
+def _unpacked(blob: bytes) -> dict[str, NDArray[np.generic]]:
+    with np.load(io.BytesIO(zlib.decompress(blob))) as arrays:
+        return dict(arrays)

@@ -1,0 +1,171 @@
+"""The catalog keeps every search, once, and belongs to one structure, potential and settings."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ase.build import bulk
+
+from symgnn.errors import StructureError, SymGNNError
+from symgnn.landscape.events import (
+    Catalog,
+    Origin,
+    Task,
+    chosen_atoms,
+    seed_of,
+    structure_checksum,
+)
+from symgnn.landscape.labels import label_columns
+from symgnn.landscape.saddle import SaddleSettings, Search
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ATOMS = bulk("Cu", cubic=True).repeat(2)
+ORIGIN = Origin(structure_checksum(ATOMS), "p" * 64, SaddleSettings(), relax=False)
+
+
+def saddle(barrier: float, status: str = "connected") -> Search:
+    moved = ATOMS.positions.copy()
+    moved[3] += [0.0, 0.5, 0.0]
+    moved[4] += 0.01
+    return Search(
+        status, barrier=barrier, displaced_atoms=1, saddle=moved, final=2 * moved - ATOMS.positions
+    )
+
+
+def test_what_is_written_is_there_and_not_missing(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    with Catalog.append(path, ORIGIN, ATOMS) as catalog:
+        tasks = catalog.missing([7, 3], 2)
+        assert [(task.atom, task.search) for task in tasks] == [(3, 0), (7, 0), (3, 1), (7, 1)]
+        catalog.add(tasks[0], saddle(1.5), 2.0, configurations=True)
+        with pytest.raises(SymGNNError, match="UNIQUE"):
+            catalog.add(tasks[0], saddle(1.6), 2.0, configurations=False)
+    with Catalog.append(path, ORIGIN) as catalog:
+        assert catalog.missing([7, 3], 2) == tasks[1:]
+        catalog.add(tasks[1], Search("failed", "lost"), 1.0, configurations=True)
+    with Catalog.read(path) as catalog:
+        assert catalog.structure() == ATOMS
+        assert catalog.settings() == ORIGIN.settings
+        assert catalog.reasons() == {"lost": 1}
+        assert catalog.configurations(7, 0) is None
+        over, final = catalog.configurations(3, 0)
+        tally = catalog.tally()
+    np.testing.assert_allclose(over.positions[3] - ATOMS.positions[3], [0.0, 0.5, 0.0], atol=1e-6)
+    np.testing.assert_allclose(final.positions[3] - ATOMS.positions[3], [0.0, 1.0, 0.0], atol=1e-6)
+    assert (over.positions[4] == ATOMS.positions[4]).all()
+    assert tally.searches.sum() == 2
+    assert tally.barrier.tolist() == [1.5]
+
+
+def test_seeds_belong_to_structure_atom_and_search() -> None:
+    structure = structure_checksum(ATOMS)
+    other = ATOMS.copy()
+    other.positions[0, 0] += 1e-9
+    seeds = {
+        seed_of(checksum, atom, search)
+        for checksum in (structure, structure_checksum(other))
+        for atom in range(10)
+        for search in range(10)
+    }
+    assert len(seeds) == 200
+    assert seed_of(structure, 3, 4) == seed_of(structure, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("origin", "message"),
+    [
+        (replace(ORIGIN, structure="0" * 64), "another structure"),
+        (replace(ORIGIN, potential="0" * 64), "another potential"),
+        (replace(ORIGIN, relax=True), "no --relax"),
+        (replace(ORIGIN, settings=SaddleSettings(push_step=0.1)), r"settings \(push_step=0.2\)"),
+    ],
+)
+def test_a_catalog_made_otherwise_is_refused(tmp_path: Path, origin: Origin, message: str) -> None:
+    Catalog.append(tmp_path / "catalog.db", ORIGIN, ATOMS).close()
+    with pytest.raises(SymGNNError, match=message) as caught:
+        Catalog.append(tmp_path / "catalog.db", origin)
+    assert "\n" not in str(caught.value)
+    Catalog.append(tmp_path / "catalog.db", ORIGIN).close()
+
+
+def test_what_is_no_catalog_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SymGNNError, match="there is no catalog"):
+        Catalog.read(tmp_path / "none.db")
+    (tmp_path / "text.db").write_text("not a database, but long enough to be taken for one" * 9)
+    with pytest.raises(SymGNNError, match="is no catalog"):
+        Catalog.read(tmp_path / "text.db")
+    sqlite3.connect(tmp_path / "empty.db").execute("CREATE TABLE other (x)").connection.close()
+    with pytest.raises(SymGNNError, match="is no catalog"):
+        Catalog.append(tmp_path / "empty.db", ORIGIN)
+    with pytest.raises(SymGNNError, match="cannot write"):
+        Catalog.append(tmp_path / "no folder" / "catalog.db", ORIGIN, ATOMS)
+
+
+def test_there_is_one_writer_and_any_number_of_readers(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    with Catalog.append(path, ORIGIN, ATOMS):
+        with pytest.raises(SymGNNError, match="another process writes"):
+            Catalog.append(path, ORIGIN)
+        with Catalog.read(path) as reader:
+            assert reader.tally().searches.sum() == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["catalog.db"]
+
+
+def test_a_full_disk_keeps_what_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    with Catalog.append(path, ORIGIN, ATOMS) as catalog:
+        pages = catalog._connection.execute("PRAGMA page_count").fetchone()[0]
+        catalog._connection.execute(f"PRAGMA max_page_count = {pages + 3}")
+        written, complaint = 0, ""
+        while not complaint:
+            try:
+                catalog.add(Task(0, written, 1), saddle(1.0), 1.0, configurations=True)
+                written += 1
+            except SymGNNError as error:
+                complaint = str(error)
+    assert "full" in complaint
+    assert "free space" in complaint
+    with Catalog.append(path, ORIGIN) as catalog:
+        assert catalog.tally().searches.sum() == written > 0
+        assert catalog.missing([0], written + 1)[0].search == written
+
+
+def test_labels_are_means_with_standard_errors(tmp_path: Path) -> None:
+    barriers = {0: [1.0, 2.0, 3.0, 2.0], 1: [1.0, 1.2], 2: [0.7], 3: []}
+    with Catalog.append(tmp_path / "catalog.db", ORIGIN, ATOMS) as catalog:
+        for atom, values in barriers.items():
+            for search, barrier in enumerate(values):
+                catalog.add(Task(atom, search, 0), saddle(barrier), 1.0, configurations=False)
+            last = Task(atom, len(values), 0)
+            catalog.add(last, saddle(5.0, "unconnected"), 1.0, configurations=False)
+        columns = label_columns(catalog.tally())
+    np.testing.assert_allclose(columns["energy_barrier"][:4], [2.0, 1.1, 0.7, np.nan])
+    np.testing.assert_allclose(columns["energy_barrier_all"][:4], [13 / 5, 7.2 / 3, 2.85, 5.0])
+    pooled = np.sqrt((2.0 + 0.02) / (3 + 1))
+    np.testing.assert_allclose(
+        columns["energy_barrier_std"][:4],
+        [np.std(barriers[0], ddof=1) / 2, pooled / np.sqrt(2), pooled, np.nan],
+    )
+    assert columns["searches"][:5].tolist() == [5, 3, 2, 1, 0]
+    assert columns["searches_connected"][:5].tolist() == [4, 2, 1, 0, 0]
+    assert np.isnan(columns["energy_barrier"][4:]).all()
+
+
+def test_atoms_are_chosen_by_number_element_or_chance() -> None:
+    atoms = ATOMS.copy()
+    atoms.symbols[5:8] = "Zr"
+    assert chosen_atoms("all", atoms) == list(range(32))
+    assert chosen_atoms("Zr", atoms) == [5, 6, 7]
+    assert chosen_atoms("0,4-6", atoms) == [0, 4, 5, 6]
+    few, more = chosen_atoms("random:5", atoms), chosen_atoms("random:9", atoms)
+    assert len(set(few)) == 5
+    assert set(few) < set(more)
+    for choice in ("32", "random:33", "Ni", "1,x", "3-"):
+        with pytest.raises(StructureError, match=choice):
+            chosen_atoms(choice, atoms)

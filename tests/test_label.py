@@ -1,0 +1,201 @@
+"""`symgnn label`: the same events however they were found, and labels that training reads."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ase.io import write
+
+from saddles import COPPER, relaxed, vacancy
+from symgnn.cli import run
+from symgnn.landscape.events import Task
+from symgnn.landscape.saddle import SaddleSettings
+from symgnn.landscape.workers import run_searches
+from symgnn.training.dataset import read_labeled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+POTENTIAL = ["--pair-style", "eam", "--pair-coeff", COPPER.pair_coeff[0], "--elements", "Cu"]
+EVENTS = (
+    "SELECT atom, search, seed, status, barrier, displacement, lanczos_calls FROM searches"
+    " ORDER BY atom, search"
+)
+
+
+@pytest.fixture(scope="module")
+def crystal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A relaxed 3×3×3 copper crystal with a vacancy."""
+    path = tmp_path_factory.mktemp("crystal") / "crystal.xyz"
+    write(path, relaxed(vacancy("Cu", 3.615, repeat=3), COPPER), format="extxyz")
+    return path
+
+
+def rows(path: Path, query: str = EVENTS) -> list[tuple]:
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
+    try:
+        return connection.execute(query).fetchall()
+    finally:
+        connection.close()
+
+
+def label(crystal: Path, catalog: Path, *options: str) -> list[str]:
+    return ["label", str(crystal), *POTENTIAL, "-o", str(catalog), *options]
+
+
+CHOICE = ("--atoms", "0-2", "--searches", "3")
+
+
+@pytest.fixture(scope="module")
+def whole(crystal: Path) -> Path:
+    """A catalog that one process filled without a break."""
+    path = crystal.with_name("whole.db")
+    assert run(label(crystal, path, "--workers", "1", *CHOICE)) == 0
+    return path
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "symgnn", *arguments],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def finished(catalog: Path) -> int:
+    try:
+        return len(rows(catalog))
+    except sqlite3.OperationalError:  # not there yet
+        return 0
+
+
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """Its processes that search."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (folder / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if parent == process.pid and b"spawn_main" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def test_one_process_or_four_find_the_same_events_and_training_reads_them(
+    crystal: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    four = tmp_path / "four.db"
+    assert run(label(crystal, four, "--workers", "4", *CHOICE)) == 0
+    assert len(rows(whole)) == 9
+    assert rows(four) == rows(whole)
+    assert run(label(crystal, four, *CHOICE)) == 0
+    assert "nothing is missing" in capsys.readouterr().out
+    assert run(label(crystal, four, "--set", "push_step=0.1")) == 1
+    assert "other settings (push_step=0.2)" in capsys.readouterr().err
+
+    assert run(["label", "status", str(four)]) == 0
+    assert "9 searches from 3 of 107 atoms" in capsys.readouterr().out
+    labels = tmp_path / "labels.xyz"
+    assert run(["label", "export", str(four), "-o", str(labels)]) == 0
+    (atoms,) = read_labeled(labels, "energy_barrier").structures
+    means = dict(
+        rows(four, "SELECT atom, avg(barrier) FROM searches WHERE status='connected' GROUP BY atom")
+    )
+    barrier = atoms.arrays["energy_barrier"]
+    assert set(np.flatnonzero(np.isfinite(barrier))) == set(means)
+    np.testing.assert_allclose(barrier[list(means)], list(means.values()), rtol=1e-6)
+    assert atoms.arrays["searches"].sum() == 9
+
+
+def test_killed_processes_lose_no_search_and_repeat_none(
+    crystal: Path, whole: Path, tmp_path: Path
+) -> None:
+    catalog = tmp_path / "killed.db"
+    arguments = label(crystal, catalog, "--workers", "2", *CHOICE)
+    process = start(arguments)
+    wait_for(lambda: finished(catalog) >= 2)
+    os.kill(children(process)[0], signal.SIGKILL)  # one that searches: replaced
+    after = finished(catalog)
+    wait_for(lambda: finished(catalog) > after or process.poll() is not None)
+    workers = children(process)
+    process.kill()
+    process.communicate()
+    kept = rows(catalog)
+    assert kept
+    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+    assert run(arguments) == 0
+    assert set(kept) <= set(rows(catalog))
+    assert rows(catalog) == rows(whole)
+
+
+@pytest.mark.usefixtures("children_heed_ctrl_c")
+def test_ctrl_c_ends_in_one_line(crystal: Path, tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog.db"
+    process = start(label(crystal, catalog, "--workers", "1", "--searches", "50"))
+    wait_for(lambda: finished(catalog) >= 1)
+    workers = children(process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert errors.count("\n") == 1
+    assert "the same command goes on" in errors
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def test_who_stops_asking_leaves_no_process() -> None:
+    atoms = relaxed(vacancy("Cu", 3.615, repeat=2), COPPER)
+    tasks = [Task(0, number, number) for number in range(3)]
+    searches = run_searches(tasks, atoms, COPPER, SaddleSettings(), 2)
+    assert next(searches)[0] in tasks
+    searches.close()
+    assert multiprocessing.active_children() == []
+
+
+def test_what_a_user_can_put_right_is_one_line(
+    crystal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    atoms = vacancy("Cu", 3.615, repeat=3)
+    write(tmp_path / "strained.xyz", atoms, format="extxyz")
+    catalog = tmp_path / "catalog.db"
+
+    def complaint(*arguments: str) -> str:
+        assert run(list(arguments)) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    strained = label(tmp_path / "strained.xyz", catalog)
+    assert "give --relax" in complaint(*strained)
+    assert not catalog.exists()
+    assert "indices 0 to 106" in complaint(*label(crystal, catalog, "--atoms", "107"))
+    assert "--set push: " in complaint(*label(crystal, catalog, "--set", "push=1"))
+    assert "knows Cu, Zr but not Al" in complaint(
+        "label", str(write_aluminum(tmp_path)), "-o", str(catalog)
+    )
+    relaxed_too = [*strained, "--relax", "--atoms", "0", "--searches", "1", "--workers", "1"]
+    assert run(relaxed_too) == 0
+    assert "made with --relax" in complaint(*strained)
+
+
+def write_aluminum(folder: Path) -> Path:
+    write(folder / "aluminum.xyz", vacancy("Al", 4.05, repeat=2), format="extxyz")
+    return folder / "aluminum.xyz"

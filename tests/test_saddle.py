@@ -1,0 +1,222 @@
+"""Forces from LAMMPS, and saddles whose energies are known."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from ase.build import add_adsorbate, fcc100
+
+from saddles import COPPER, relaxed, shipped_by_lammps, vacancy
+from symgnn.errors import StructureError, SymGNNError
+from symgnn.lammps import open_lammps
+from symgnn.landscape.forces import Forces
+from symgnn.landscape.potential import Potential
+from symgnn.landscape.saddle import PHASES, SaddleSettings, Search, search_saddle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+PRECISE = SaddleSettings(force_tolerance=0.01, relaxation_tolerance=0.005)
+
+
+@pytest.fixture(scope="module")
+def copper() -> Atoms:
+    return relaxed(vacancy("Cu", 3.615), COPPER)
+
+
+def fresh(atoms: Atoms, potential: Potential) -> tuple[float, NDArray[np.float64]]:
+    """Energy and forces by `run 0` in a LAMMPS that knows nothing else."""
+    lmp = open_lammps()
+    (x, _, _), (xy, y, _), (xz, yz, z) = atoms.cell.tolist()
+    lmp.commands_list(
+        [
+            "units metal",
+            "atom_modify map array",
+            f"region cell prism 0 {x} 0 {y} 0 {z} {xy} {xz} {yz}",
+            f"create_box {len(potential.elements)} cell",
+        ]
+    )
+    copy = atoms.copy()
+    copy.wrap()
+    types = potential.types_of(atoms.get_chemical_symbols())
+    lmp.create_atoms(len(atoms), list(range(1, len(atoms) + 1)), types, copy.positions.ravel())
+    lmp.commands_list([*potential.commands(), "run 0"])
+    energy = lmp.get_thermo("pe")
+    forces = np.array(lmp.gather_atoms("f", 1, 3)).reshape(-1, 3)
+    lmp.close()
+    return energy, forces
+
+
+@pytest.mark.parametrize("sheared", [False, True])
+def test_forces_are_those_of_a_fresh_lammps_wherever_atoms_went(sheared: bool) -> None:
+    atoms = vacancy("Cu", 3.615, repeat=3)
+    if sheared:
+        cell = atoms.cell.array.copy()
+        cell[2, 0], cell[1, 0] = 1.3, -2.1
+        atoms.set_cell(cell, scale_atoms=True)
+    generator = np.random.default_rng(0)
+    with Forces(atoms, COPPER) as forces:
+        for _ in range(40):  # across the cell, and a wide way beyond
+            atoms.positions += generator.normal([0.9, -0.7, 0.4], 0.02, (len(atoms), 3))
+            energy, force = forces(atoms.positions)
+        calls = forces.calls
+    assert calls == 41  # the first is of the start
+    expected_energy, expected = fresh(atoms, COPPER)
+    assert energy == pytest.approx(expected_energy, abs=1e-9)
+    np.testing.assert_allclose(force, expected, rtol=0, atol=1e-10)
+
+
+def test_forces_of_a_turned_cell_turn_with_it() -> None:
+    atoms = vacancy("Cu", 3.615, repeat=2)
+    atoms.rattle(0.1, seed=1)
+    with Forces(atoms, COPPER) as forces:
+        energy, force = forces(atoms.positions)
+    turned = atoms.copy()
+    turned.rotate(35, (1, 2, 3), rotate_cell=True)
+    with Forces(turned, COPPER) as forces:
+        turned_energy, turned_force = forces(turned.positions)
+    assert turned_energy == pytest.approx(energy, abs=1e-9)
+    copy = atoms.copy()
+    copy.positions = force
+    copy.rotate(35, (1, 2, 3))
+    np.testing.assert_allclose(turned_force, copy.positions, rtol=0, atol=1e-8)
+
+
+def test_forces_are_the_gradient_of_the_energy(copper: Atoms) -> None:
+    generator = np.random.default_rng(3)
+    positions = copper.positions + generator.normal(0.0, 0.05, (len(copper), 3))
+    direction = generator.normal(0.0, 1.0, (len(copper), 3))
+    direction /= np.linalg.norm(direction)
+    with Forces(copper, COPPER) as forces:
+        _, force = forces(positions)
+        ahead, behind = (forces(positions + sign * 1e-3 * direction)[0] for sign in (1, -1))
+    slope = -(ahead - behind) / 2e-3
+    assert slope == pytest.approx(float(np.vdot(force, direction)), abs=1e-4)
+
+
+def test_what_cannot_be_computed_is_one_line(copper: Atoms, tmp_path: Path) -> None:
+    surface = copper.copy()
+    surface.pbc = [True, True, False]
+    with pytest.raises(StructureError, match="periodic along all three"):
+        Forces(surface, COPPER)
+    gold = copper.copy()
+    gold.symbols[:] = "Au"
+    with pytest.raises(StructureError, match="knows Cu but not Au"):
+        Forces(gold, COPPER)
+    with pytest.raises(
+        SymGNNError, match=r"LAMMPS stops at `pair_style nonsense`: .*nonsense"
+    ) as caught:
+        Forces(copper, Potential("nonsense", ("* *",), ("Cu",)))
+    assert "\n" not in str(caught.value)
+
+
+def first_saddles(
+    atoms: Atoms, potential: Potential, center: int, settings: SaddleSettings, searches: int
+) -> list[Search]:
+    with Forces(atoms, potential) as forces:
+        results = []
+        for number in range(searches):
+            forces.restart(atoms.positions)
+            generator = np.random.default_rng(number)
+            results.append(search_saddle(forces, atoms, center, settings, generator))
+    return results
+
+
+@pytest.mark.parametrize(
+    ("element", "pair_style", "file", "lattice", "migration"),
+    [
+        ("Cu", "eam/alloy", "Cu_mishin1.eam.alloy", 3.61496, 0.6886),
+        ("Cu", "eam", "Cu_u3.eam", 3.615, 0.671),
+        ("Al", "eam/fs", "Al_mm.eam.fs", 4.04763, 0.642),
+        ("Pt", "eam", "Pt_u3.eam", 3.92, 0.814),
+    ],
+)
+def test_a_vacancy_migrates_over_the_known_barrier(
+    element: str, pair_style: str, file: str, lattice: float, migration: float
+) -> None:
+    potential = shipped_by_lammps(element, pair_style, file)
+    atoms = relaxed(vacancy(element, lattice), potential)
+    results = first_saddles(atoms, potential, 0, PRECISE, 6)
+    connected = [result for result in results if result.status == "connected"]
+    lowest = min(connected, key=lambda result: result.barrier)
+    assert lowest.barrier == pytest.approx(migration, abs=0.005)
+    assert lowest.backward_barrier == pytest.approx(migration, abs=0.005)  # a hop among equals
+    assert lowest.final_displacement == pytest.approx(lattice / np.sqrt(2), abs=0.2)
+    assert lowest.eigenvalue < 0.0
+    assert lowest.displaced_atoms > 0
+
+
+def test_a_search_tells_what_it_found(copper: Atoms) -> None:
+    with Forces(copper, COPPER) as forces:
+        (found, *_) = (
+            result
+            for seed in range(10)
+            if (
+                result := search_saddle(
+                    forces, copper, 0, SaddleSettings(), np.random.default_rng(seed)
+                )
+            ).status
+            == "connected"
+        )
+        before = forces.calls
+        energy, force = forces(found.saddle)
+        start, _ = forces(copper.positions)
+        final, residual = forces(found.final)
+    assert np.abs(force).max() < 0.05
+    assert energy - start == pytest.approx(found.barrier, abs=1e-9)
+    assert energy - final == pytest.approx(found.backward_barrier, abs=1e-9)
+    assert np.abs(residual).max() < 0.02
+    assert set(found.calls) == set(PHASES)
+    assert min(found.calls.values()) > 0
+    assert sum(found.calls.values()) < before
+    moved = np.linalg.norm(found.saddle - copper.positions, axis=1)
+    assert found.displacement == moved.max() == moved[found.most_displaced_atom]
+
+
+def test_the_same_seed_finds_the_same_saddle_whatever_came_before(copper: Atoms) -> None:
+    settings = SaddleSettings()
+    one = first_saddles(copper, COPPER, 5, settings, 3)[2]
+    with Forces(copper, COPPER) as forces:
+        forces.restart(copper.positions)
+        alone = search_saddle(forces, copper, 5, settings, np.random.default_rng(2))
+        other = search_saddle(forces, copper, 5, settings, np.random.default_rng(7))
+    assert one.calls == alone.calls
+    assert (one.barrier, one.status) == (alone.barrier, alone.status)
+    np.testing.assert_array_equal(one.saddle, alone.saddle)
+    assert other.barrier != one.barrier
+
+
+def test_a_search_without_an_end_fails(copper: Atoms) -> None:
+    (result,) = first_saddles(copper, COPPER, 0, SaddleSettings(force_calls=100), 1)
+    assert (result.status, result.saddle) == ("failed", None)
+    assert "force calls" in result.reason
+    assert sum(result.calls.values()) == 100
+    assert np.isnan(result.barrier)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("element", "pair_style", "file", "lattice", "hop"),
+    [
+        ("Cu", "eam/alloy", "Cu_mishin1.eam.alloy", 3.61496, 0.506),
+        ("Cu", "eam", "Cu_u3.eam", 3.615, 0.505),
+        ("Al", "eam/fs", "Al_mm.eam.fs", 4.04763, 0.439),
+        ("Pt", "eam", "Pt_u3.eam", 3.92, 0.402),
+    ],
+)
+def test_an_adatom_hops_over_the_bridge(
+    element: str, pair_style: str, file: str, lattice: float, hop: float
+) -> None:
+    potential = shipped_by_lammps(element, pair_style, file)
+    slab = fcc100(element, (4, 4, 6), a=lattice, vacuum=8.0)
+    add_adsorbate(slab, element, 0.45 * lattice, "hollow")
+    slab.pbc = True
+    atoms = relaxed(slab, potential)
+    results = first_saddles(atoms, potential, len(atoms) - 1, PRECISE, 30)
+    barriers = [result.barrier for result in results if result.status == "connected"]
+    assert np.abs(np.array(barriers) - hop).min() < 0.005
