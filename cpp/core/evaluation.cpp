@@ -15,7 +15,7 @@ namespace symgnn {
 namespace {
 
 /// Large enough that few neighbors lie outside, small enough that temporary tensors stay small.
-constexpr std::int64_t kCentersOfChunk = 1024;
+constexpr std::int64_t kCentersOfChunk = 640;
 /// On a GPU chunks follow one another and have to fill it.
 constexpr std::int64_t kCentersOfGpuChunk = std::int64_t{1} << 20;
 /// With fewer edges than this a thread is not worth waking.
