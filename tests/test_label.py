@@ -18,7 +18,8 @@ from ase.io import write
 
 from saddles import COPPER, relaxed, vacancy
 from symgnn.cli import run
-from symgnn.landscape.events import Task
+from symgnn.landscape.events import Catalog, Task
+from symgnn.landscape.reliability import Reliability, reliability
 from symgnn.landscape.saddle import SaddleSettings
 from symgnn.landscape.workers import run_searches
 from symgnn.training.dataset import read_labeled
@@ -47,6 +48,11 @@ def rows(path: Path, query: str = EVENTS) -> list[tuple]:
         return connection.execute(query).fetchall()
     finally:
         connection.close()
+
+
+def reliability_of(path: Path) -> Reliability | None:
+    with Catalog.read(path) as events:
+        return reliability(events.tally())
 
 
 def label(crystal: Path, catalog: Path, *options: str) -> list[str]:
@@ -114,7 +120,10 @@ def test_one_process_or_four_find_the_same_events_and_training_reads_them(
     assert "other settings (push_step=0.2)" in capsys.readouterr().err
 
     assert run(["label", "status", str(four)]) == 0
-    assert "9 searches from 3 of 107 atoms" in capsys.readouterr().out
+    status = capsys.readouterr().out
+    assert "9 searches from 3 of 107 atoms" in status
+    found = reliability_of(four)
+    assert (found is not None and found.saddles >= 3) == ("reliability of a mean" in status)
     labels = tmp_path / "labels.xyz"
     assert run(["label", "export", str(four), "-o", str(labels)]) == 0
     (atoms,) = read_labeled(labels, "energy_barrier").structures

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _RELAXED = 1e-3  # eV/Å, with --relax
 _RELAXATION_CALLS = 20000
+_TELLING = 3  # saddles of an atom below which a reliability says nothing
 
 
 class _SearchByDefault(TyperGroup):
@@ -242,6 +243,7 @@ def status(catalog: CatalogArgument) -> None:
     """
     from symgnn.landscape.events import Catalog
     from symgnn.landscape.labels import pooled_spread
+    from symgnn.landscape.reliability import reliability
 
     with Catalog.read(catalog) as events:
         tally, reasons = events.tally(), events.reasons()
@@ -259,6 +261,13 @@ def status(catalog: CatalogArgument) -> None:
         typer.echo(f"spread within atoms {pooled_spread(tally):.3f} eV")
         typer.echo(f"median {calls:.0f} force calls for a saddle")
         typer.echo(f"{seconds / connected:.1f} core-seconds for a connected saddle")
+    components = reliability(tally)
+    if components is not None and components.saddles >= _TELLING:
+        saddles = connected / components.atoms
+        typer.echo(
+            f"reliability of a mean of {saddles:.1f} saddles {components.of_mean(saddles):.2f}:"
+            f" no model can correlate with such labels above {components.ceiling(saddles):.2f}"
+        )
 
 
 def _export(path: Path) -> str:

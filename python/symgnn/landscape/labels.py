@@ -42,8 +42,8 @@ def label_columns(tally: Tally) -> dict[str, NDArray[np.generic]]:
     """
     count = len(tally.searches)
     atom, barrier = tally.atom[tally.connected], tally.barrier[tally.connected]
-    connected, mean, squares = _moments(atom, barrier, count)
-    converged, mean_of_all, _ = _moments(tally.atom, tally.barrier, count)
+    connected, mean, squares = moments(atom, barrier, count)
+    converged, mean_of_all, _ = moments(tally.atom, tally.barrier, count)
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = np.where(
             connected >= _ENOUGH, squares / (connected - 1), pooled_spread(tally) ** 2
@@ -61,12 +61,12 @@ def label_columns(tally: Tally) -> dict[str, NDArray[np.generic]]:
 def pooled_spread(tally: Tally) -> float:
     """Standard deviation of connected barriers within atoms, eV; NaN where no atom has two."""
     atom, barrier = tally.atom[tally.connected], tally.barrier[tally.connected]
-    connected, _, squares = _moments(atom, barrier, len(tally.searches))
+    connected, _, squares = moments(atom, barrier, len(tally.searches))
     freedom = np.maximum(connected - 1, 0).sum()
     return float(np.sqrt(squares.sum() / freedom)) if freedom else float("nan")
 
 
-def _moments(
+def moments(
     atom: NDArray[np.int64], barrier: NDArray[np.float64], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Number, mean (NaN without any) and sum of squared deviations of the barriers of each atom."""
