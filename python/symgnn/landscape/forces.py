@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from symgnn.landscape.potential import Potential
 
 _ARGUMENTS = ("-log", "none", "-screen", "none", "-suffix", "opt")
-_SKIN = 1.0  # Å; a search seldom moves an atom by more than half of it
+_SKIN = 0.4  # Å; to build a neighbor list takes no longer than one evaluation over it
+_NEIGHBORHOOD = 5.0  # Å; edge of the cells by which atoms are sorted
 
 # LAMMPS packs the three image numbers of an atom into one 32-bit integer.
 _BITS, _ZERO, _MASK = 10, 512, 1023
@@ -78,9 +79,15 @@ class Forces:
         self._run("atom_modify map array sort 0 0", f"region cell {region}")
         self._run(f"create_box {len(potential.elements)} cell")
         self._forget_images(positions)
-        numbers = list(range(1, len(types) + 1))
-        wrapped = self._wrapped(positions).ravel().tolist()
-        if self._lammps.create_atoms(len(types), numbers, list(types), wrapped) != len(types):
+        wrapped = self._wrapped(positions)
+        order = self._spatial_order(wrapped)
+        created = self._lammps.create_atoms(
+            len(types),
+            (order + 1).tolist(),
+            [types[atom] for atom in order],
+            wrapped[order].ravel().tolist(),
+        )
+        if created != len(types):
             raise StructureError("LAMMPS does not take all atoms of this structure: check its cell")
         self._rows = np.argsort(self._lammps.numpy.extract_atom("id"))
         self._run(*potential.commands())
@@ -136,6 +143,13 @@ class Forces:
         images = self._first_images + ((self._flags[:, None] >> shifts) & _MASK) - _ZERO
         wrapped: NDArray[np.float64] = self._to_lammps(positions) - images @ self._vectors
         return wrapped
+
+    def _spatial_order(self, wrapped: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Atoms cell by cell, so that neighbors lie near each other in memory too."""
+        lengths = np.linalg.norm(self._vectors, axis=1)
+        cells = np.maximum(lengths // _NEIGHBORHOOD, 1.0)
+        fractions = wrapped @ np.linalg.inv(self._vectors)
+        return np.lexsort(np.floor(fractions * cells).T)
 
     def _to_lammps(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
         if not self._turned:
