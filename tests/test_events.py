@@ -83,7 +83,7 @@ def test_seeds_belong_to_structure_atom_and_search() -> None:
         (replace(ORIGIN, structure="0" * 64), "another structure"),
         (replace(ORIGIN, potential="0" * 64), "another potential"),
         (replace(ORIGIN, relax=True), "no --relax"),
-        (replace(ORIGIN, settings=SaddleSettings(push_step=0.1)), r"settings \(push_step=0.2\)"),
+        (replace(ORIGIN, settings=SaddleSettings(push_step=0.2)), r"settings \(push_step=0.1\)"),
     ],
 )
 def test_a_catalog_made_otherwise_is_refused(tmp_path: Path, origin: Origin, message: str) -> None:

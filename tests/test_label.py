@@ -116,8 +116,8 @@ def test_one_process_or_four_find_the_same_events_and_training_reads_them(
     assert rows(four) == rows(whole)
     assert run(label(crystal, four, *CHOICE)) == 0
     assert "nothing is missing" in capsys.readouterr().out
-    assert run(label(crystal, four, "--set", "push_step=0.1")) == 1
-    assert "other settings (push_step=0.2)" in capsys.readouterr().err
+    assert run(label(crystal, four, "--set", "push_step=0.2")) == 1
+    assert "other settings (push_step=0.1)" in capsys.readouterr().err
 
     assert run(["label", "status", str(four)]) == 0
     status = capsys.readouterr().out

@@ -41,7 +41,7 @@ class SaddleSettings(BaseModel):
 
     push_radius: float = Field(3.75, gt=0.0)
     """Atoms within this distance of the central one are pushed with it, Å."""
-    push_step: float = Field(0.2, gt=0.0)
+    push_step: float = Field(0.1, gt=0.0)
     """How far one push, or one step of the climb, moves an atom at most, Å."""
     first_pushes: int = Field(3, ge=1)
     """Pushes before the first look for a negative mode."""

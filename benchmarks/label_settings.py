@@ -1,0 +1,115 @@
+"""What the settings of saddle searches do to labels: bias, success and cost against published ones.
+
+    python benchmarks/label_settings.py FOLDER [--atoms 10] [--searches 2] [--workers 2]
+
+FOLDER holds the published glasses, labeled, as extended XYZ. Some random atoms of two glasses, one
+quenched fastest and one slowest, are searched with each of a few settings. Searches go into
+catalogs in `labels/settings`: the same command goes on where it stopped, larger numbers add to it,
+and `--report` only reports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scipy.stats import ks_2samp
+
+from symgnn import read_structures
+from symgnn.cli import run
+from symgnn.keys import ENERGY_BARRIER
+from symgnn.landscape.events import Catalog
+from symgnn.structures import write_structures
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FOLDER = Path(__file__).parent
+CATALOGS = FOLDER / "labels" / "settings"
+GLASSES = ("train0", "train5")
+SETTINGS = {
+    "shipped": [],
+    "look_from_first_push": ["first_pushes=1"],
+    "pushes_of_0.2": ["push_step=0.2"],
+    "pushes_of_0.2_relaxed": [
+        "push_step=0.2",
+        "push_relaxation=4",
+        "climb_relaxation=[4,8,12,16,24]",
+    ],
+    "soft_pushes": ["first_pushes=1", "push_relaxation=3", "negative_curvature=0.3"],
+    "five_lanczos_vectors": ["first_pushes=1", "lanczos_vectors=5"],
+}
+
+TITLE = """\
+Barriers of saddles less the published label of their atom (eV, with standard errors);
+p of a Kolmogorov-Smirnov test of all saddles against those of the shipped settings"""
+HEADER = (
+    f"{'glass':8}{'settings':24}{'searches':>9}{'connected':>10}  {'all saddles':14}"
+    f"{'connected':14}{'calls':>6}{'core-s per connected':>21}{'p':>7}"
+)
+
+
+def differences(path: Path, published: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Barriers of all saddles less the published label of their atom, eV, and who is connected."""
+    with Catalog.read(path) as events:
+        tally = events.tally()
+    return tally.barrier - published[tally.atom], tally.connected
+
+
+def mean(values: np.ndarray) -> str:
+    """Mean and its standard error."""
+    if len(values) < 2:
+        return "-"
+    return f"{values.mean():+.2f} ± {values.std(ddof=1) / len(values) ** 0.5:.2f}"
+
+
+def main() -> None:
+    """Search, and write results/label_settings.txt."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("glasses", type=Path, metavar="FOLDER")
+    parser.add_argument("--atoms", type=int, default=10)
+    parser.add_argument("--searches", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--report", action="store_true")
+    options = parser.parse_args()
+
+    CATALOGS.mkdir(parents=True, exist_ok=True)
+    lines = [TITLE, HEADER]
+    for glass in GLASSES:
+        atoms = read_structures(options.glasses / f"{glass}.xyz")[0]
+        published = atoms.arrays.pop(ENERGY_BARRIER)
+        structure = CATALOGS / f"{glass}.xyz"
+        write_structures(structure, [atoms])
+        reference = None
+        for name, settings in SETTINGS.items():
+            path = CATALOGS / f"{name}_{glass}.db"
+            changes = [word for setting in settings for word in ("--set", setting)]
+            arguments = ["--atoms", f"random:{options.atoms}", "--searches", str(options.searches)]
+            arguments += ["--workers", str(options.workers), "-o", str(path), *changes]
+            if not options.report and run(["label", str(structure), *arguments]):
+                sys.exit(1)
+            if not path.is_file():
+                continue
+            difference, connected = differences(path, published)
+            if reference is None:
+                reference = difference
+            with Catalog.read(path) as events:
+                calls, seconds = events.cost()
+                done = int(events.tally().searches.sum())
+            p = 1.0 if name == "shipped" else ks_2samp(difference, reference).pvalue
+            lines.append(
+                f"{glass:8}{name:24}{done:9}{connected.sum() / done:10.2f}  {mean(difference):14}"
+                f"{mean(difference[connected]):14}{calls:6.0f}"
+                f"{seconds / max(connected.sum(), 1):21.1f}{p:7.3f}"
+            )
+    lines.append("settings: " + json.dumps(SETTINGS))
+    text = "\n".join(lines) + "\n"
+    (FOLDER / "results" / "label_settings.txt").write_text(text, encoding="utf-8")
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main()
