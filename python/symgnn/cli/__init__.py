@@ -28,6 +28,7 @@ VERBS: Final = (
     "train",
     "evaluate",
     "export",
+    "plot",
     "check",
     "label",
     "benchmark",

@@ -113,7 +113,7 @@ def benchmark(
     except ConfigError as error:
         raise typer.BadParameter(str(error)) from None
     if plot is not None:
-        from symgnn.evaluation_plot import check_format
+        from symgnn.plots.style import check_format
 
         check_format(plot)
     with measuring.model_file(model) as path:

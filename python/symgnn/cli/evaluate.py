@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from symgnn.cli.options import DeviceOption, ElementsOption, ThreadsOption, element_names
+from symgnn.cli.progress import count_structures
 from symgnn.errors import NovelStructureWarning
 
 if TYPE_CHECKING:
@@ -80,10 +79,11 @@ def evaluate(
     from symgnn.evaluation import evaluate_files
 
     if plot is not None:
-        from symgnn.evaluation_plot import check_format, draw
+        from symgnn.plots.parity import draw
+        from symgnn.plots.style import check_format, save
 
         check_format(plot)
-    with _progress() as report, warnings.catch_warnings(record=True) as caught:
+    with count_structures() as report, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NovelStructureWarning)
         evaluation = evaluate_files(
             model,
@@ -100,7 +100,7 @@ def evaluate(
     if evaluation.known:
         print(f"warning: {_known_line(evaluation.known)}", file=sys.stderr)
     if plot is not None:
-        draw(evaluation, plot)
+        save(draw(evaluation), plot)
     if as_json:
         typer.echo(json.dumps(evaluation.as_dict(), indent=2))
     else:
@@ -196,22 +196,3 @@ def _interval_line(intervals: Intervals) -> str:
         f"Pearson, {intervals.level:.0%} bootstrap intervals over {intervals.glasses} structures: "
         f"mean {mean}, pooled {pooled}"
     )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """A line on the terminal that counts structures and goes away at the end."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.completed} structures {task.description}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
-        task = bar.add_task("")
-        yield lambda name: bar.update(task, advance=1, description=name)

@@ -1,0 +1,73 @@
+"""Structures that carry energy barriers, as the pictures want them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from symgnn.errors import StructureError
+from symgnn.keys import ENERGY_BARRIER
+from symgnn.structures import STANDARD_STREAM, iterate_structures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+
+def iterate_annotated(
+    path: str | Path,
+    *,
+    column: str = ENERGY_BARRIER,
+    elements: Sequence[str] | None = None,
+    index: int | str = ":",
+    report: Callable[[str], None] | None = None,
+) -> Iterator[Atoms]:
+    """Structures of a file one at a time, each with the array ``energy_barrier``, eV.
+
+    Args:
+        path: anything ``read_structures`` reads.
+        column: per-atom column with the barriers, such as the ``c_barrier`` of a LAMMPS dump.
+        elements: LAMMPS type → element map, for formats that need one.
+        index: which structures, as in ASE.
+        report: called with the name of the file after each structure.
+
+    Raises:
+        StructureError: as ``read_structures``, no structures, or no barriers in that column.
+    """
+    number = -1
+    for number, atoms in enumerate(iterate_structures(path, elements=elements, index=index)):
+        atoms.arrays[ENERGY_BARRIER] = _barriers(atoms, column, str(path), number)
+        yield atoms
+        if report is not None:
+            report(str(path))
+    if number < 0:
+        raise StructureError(f"{path}: --index {index} selects no structures")
+
+
+def barriers_of(atoms: Atoms) -> NDArray[np.float64]:
+    """Barriers [N] of a structure from :func:`iterate_annotated`, eV; NaN where there is none."""
+    return np.asarray(atoms.arrays[ENERGY_BARRIER], dtype=np.float64)
+
+
+def _barriers(atoms: Atoms, column: str, path: str, number: int) -> NDArray[np.float64]:
+    values = atoms.arrays.get(column)
+    where = "standard input" if path == STANDARD_STREAM else path
+    if values is None or values.ndim != 1 or values.dtype.kind not in "fiu":
+        others = ", ".join(
+            name for name, array in atoms.arrays.items() if array.ndim == 1 and name != "numbers"
+        )
+        raise StructureError(
+            f"{where} has no per-atom column {column} (columns there: {others or 'none'}): name it"
+            f" with --column, or make one with `symgnn annotate {path} -o annotated.xyz`"
+        )
+    barriers = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(barriers).any():
+        raise StructureError(
+            f"{where}, structure {number}: no atom has a value in the column {column};"
+            " name another with --column"
+        )
+    return np.where(np.isfinite(barriers), barriers, np.nan)

@@ -1,0 +1,130 @@
+"""Training curves of runs."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import yaml
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from symgnn.errors import DatasetError
+from symgnn.plots.style import SERIES, remove_frame
+from symgnn.training.loop import COLUMNS, CONFIG, METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+_PANELS = {
+    "training loss": {"": "loss"},
+    "validation correlation": {
+        "Pearson": "validation_pearson",
+        "Spearman": "validation_spearman",
+    },
+    "validation error (eV)": {"RMSE": "validation_rmse", "MAE": "validation_mae"},
+}
+_STYLES: Final = ("-", "--")
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What a run recorded, by epoch; the columns of ``metrics.csv``."""
+
+    columns: dict[str, NDArray[np.float64]]
+    """[epochs] each."""
+
+    @property
+    def best(self) -> int:
+        """Row of the epoch with the highest validation Pearson correlation: that of best.ckpt."""
+        return int(np.argmax(self.columns["validation_pearson"]))
+
+
+def read_curves(folder: Path) -> Curves:
+    """The curves of a run, finished or not.
+
+    Args:
+        folder: output of ``symgnn train``.
+
+    Raises:
+        DatasetError: the folder holds no run, or one without epochs.
+    """
+    path = folder / METRICS
+    if not path.is_file():
+        if _is_regression(folder):
+            raise DatasetError(
+                f"{folder} holds a density regression, which is fitted in closed form: it has no"
+                " epochs and no curve; score it with `symgnn evaluate`"
+            )
+        raise DatasetError(f"{folder} holds no {METRICS}: give the output folder of `symgnn train`")
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        columns = {name: np.array([float(row[name]) for row in rows]) for name in COLUMNS}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"{path} is damaged: it should have the columns {', '.join(COLUMNS)};"
+            " `symgnn train --resume` writes it anew"
+        ) from error
+    if not rows:
+        raise DatasetError(f"{path} holds no epoch yet: try again when the first is done")
+    return Curves(columns)
+
+
+def _is_regression(folder: Path) -> bool:
+    config = folder / CONFIG
+    if not config.is_file():
+        return False
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return False
+    model = content.get("model") if isinstance(content, dict) else None
+    return isinstance(model, dict) and model.get("architecture") == "density_regression"
+
+
+def draw(runs: Mapping[str, Curves]) -> Figure:
+    """Loss, validation correlations and validation errors over epochs; a circle is the best epoch.
+
+    Args:
+        runs: by the name that the picture shows.
+    """
+    figure = Figure(figsize=(12.5, 3.9), layout="constrained")
+    for axes, (label, lines) in zip(figure.subplots(1, 3), _PANELS.items(), strict=True):
+        for number, curves in enumerate(runs.values()):
+            color = SERIES[number % len(SERIES)]
+            for style, column in zip(_STYLES, lines.values(), strict=False):
+                _draw_line(axes, curves, column, color, style)
+        axes.set(xlabel="epoch", ylabel=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        remove_frame(axes)
+        if len(lines) > 1:
+            for style, name in zip(_STYLES, lines, strict=True):
+                axes.plot([], [], color="0.3", linestyle=style, label=name)
+            axes.legend(frameon=False, fontsize="small")
+    handles = [
+        Line2D(
+            [], [], color=SERIES[number % len(SERIES)],
+            label=f"{name}: best epoch {curves.columns['epoch'][curves.best]:.0f}, "
+            f"Pearson {curves.columns['validation_pearson'][curves.best]:.3f}",
+        )
+        for number, (name, curves) in enumerate(runs.items())
+    ]  # fmt: skip
+    figure.legend(
+        handles=handles, frameon=False, fontsize="small", loc="outside upper left", ncols=2
+    )
+    return figure
+
+
+def _draw_line(axes: Axes, curves: Curves, column: str, color: str, style: str) -> None:
+    epoch, values = curves.columns["epoch"], curves.columns[column]
+    axes.plot(epoch, values, color=color, linestyle=style, linewidth=1.3)
+    best = curves.best
+    axes.plot(epoch[best], values[best], marker="o", markersize=5, color=color)
