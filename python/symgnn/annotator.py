@@ -92,7 +92,7 @@ class Annotator:
         self.path = find_model(model)
         self._core = load_core().Annotator(str(self.path), device, threads, chunk, skin)
         self.metadata: dict[str, Any] = json.loads(self._core.metadata_json)
-        self._sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        self.sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
         self._species = {symbol: index for index, symbol in enumerate(self.elements)}
         self._warned = False
 
@@ -167,7 +167,7 @@ class Annotator:
                 # set_array would keep the dtype and shape of a column that is there already.
                 atoms.arrays[output] = prediction[:, column].copy()
             atoms.info[keys.MODEL] = self.name
-            atoms.info[keys.MODEL_SHA256] = self._sha256
+            atoms.info[keys.MODEL_SHA256] = self.sha256
             atoms.info[keys.UNITS] = str(self.metadata["units"]["energy"])
             self.warn_if_novel(prediction)
         return annotated
