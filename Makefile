@@ -8,13 +8,13 @@ REQUIREMENTS_STAMP := $(VENV)/.requirements
 BUILD_STAMP := $(VENV)/.build
 BUILD_INPUTS := CMakeLists.txt setup.py pyproject.toml $(shell find cmake cpp -type f)
 CPP_FILES := $(shell find cpp -name '*.cpp' -o -name '*.h' -o -name '*.cu')
-PYTHON_FILES := python tests examples cmake setup.py $(wildcard benchmarks)
+PYTHON_FILES := python tests examples cmake docs setup.py $(wildcard benchmarks)
 
 # Threads that wait should sleep: where other programs compete for the cores, OpenMP's spinning
 # makes a step take a hundred times as long.
 test test-slow: export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: install demo test test-slow test-sanitize lint bench pretrained clean
+.PHONY: install demo test test-slow test-sanitize lint docs bench pretrained clean
 
 install: $(BUILD_STAMP)
 
@@ -63,6 +63,12 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run -Werror $(CPP_FILES)
 
+# The documentation site, in site/. NO_MKDOCS_2_WARNING leaves out an announcement of the theme's makers,
+# which does not concern this site.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
 # Speed and agreement. The scripts about accuracy take longer: see benchmarks/README.md.
 bench: install
 	$(BIN)/symgnn benchmark --model paper --threads 1 2 \
@@ -75,6 +81,6 @@ pretrained: install
 	$(BIN)/python benchmarks/cuzr.py
 
 clean:
-	rm -rf build dist $(BUILD_STAMP) python/*.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf build dist site $(BUILD_STAMP) python/*.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find python/symgnn -name '*.so' -delete
 	rm -f python/symgnn/_build_info.py

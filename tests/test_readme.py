@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-import sysconfig
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pages import blocks, run_page
 from symgnn.cli import VERBS
 from symgnn.structures import read_structures
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SCRIPTS = sysconfig.get_path("scripts")
-
-
-def blocks(readme: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -29,26 +20,13 @@ def readme(repository: Path) -> str:
     return (repository / "README.md").read_text(encoding="utf-8")
 
 
-def test_code_blocks_run_in_order_as_they_stand(
-    readme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_blocks_run_in_order_as_they_stand(readme: str, tmp_path: Path) -> None:
     """LAMMPS, then Python, then the command line, in one folder, as a reader would."""
-    lammps, command_line = blocks(readme, "bash")
-    (python,) = blocks(readme, "python")
-    environment = {**os.environ, "PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
-
-    def run(command: list[str]) -> str:
-        result = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
-        return result.stdout
-
-    run(["bash", "-ec", lammps])
+    _, python, command_line = run_page(readme, tmp_path)
     assert len(read_structures(tmp_path / "glass" / "barriers.dump")) == 2
-    assert "softest atoms of 3000" in run([sys.executable, "-c", python])
+    assert "softest atoms of 3000" in python
     assert "energy_barrier" in read_structures(tmp_path / "glass.xyz")[0].arrays
-    assert "Cu, Zr" in run(["bash", "-ec", command_line])
+    assert "Cu, Zr" in command_line
     assert len(read_structures(tmp_path / "again.xyz")[0]) == 3000
     assert (tmp_path / "annotated.csv").read_text().count("\n") == 3001
 
@@ -57,13 +35,13 @@ def test_the_lammps_lines_are_those_of_the_sample(readme: str, repository: Path)
     (shown,) = blocks(readme, "lammps")
     sample = (repository / "python/symgnn/samples/in.barriers").read_text(encoding="utf-8")
     lines = {" ".join(line.split()) for line in sample.splitlines()}
-    for line in shown.splitlines():
+    for line in shown.text.splitlines():
         assert " ".join(line.split()).replace("cuzr", "${model}") in lines
 
 
 def test_other_commands_exist(readme: str, repository: Path) -> None:
     makefile = (repository / "Makefile").read_text(encoding="utf-8")
-    shown = "\n".join(blocks(readme, "sh"))
+    shown = "\n".join(block.text for block in blocks(readme, "sh"))
     for target in re.findall(r"^make (\S+)", shown, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
     verbs = re.findall(r"^symgnn (\S+)", shown, re.MULTILINE)

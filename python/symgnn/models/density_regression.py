@@ -34,8 +34,9 @@ class DensityRegressionConfig(NetworkConfig):
     coarse: int = Field(10, ge=1)
     """Gaussians of width 0.4 Å between 2 and 5 Å, per element, for the averages of averages."""
     radii: list[float] = Field([2.6, 3.2, 4.2, 5.2], min_length=1)
+    """Å, centers of the Gaussians that weight the angular moments."""
     widths: list[float] = Field([0.3, 0.4, 0.5, 0.5], min_length=1)
-    """Å, of the Gaussians that weight the angular moments."""
+    """Å, of these Gaussians."""
     degree: int = Field(6, ge=1)
     """Largest l of the angular moments."""
     angular_cutoff: float = Field(6.0, gt=0.0)

@@ -27,7 +27,9 @@ class MLPConfig(NetworkConfig):
 
     architecture: Literal["mlp"] = "mlp"
     width: int = Field(64, ge=1)
+    """Channels of hidden layers."""
     layers: int = Field(3, ge=1)
+    """Hidden layers."""
     radial_basis: int = Field(16, ge=1)
     """Gaussians between 0 and the cutoff, per element."""
 

@@ -31,7 +31,9 @@ class MessagePassingConfig(NetworkConfig):
     """What the configurations of the message-passing baselines share."""
 
     width: int = Field(32, ge=1)
+    """Channels of an atom."""
     layers: int = Field(3, ge=1)
+    """How often messages pass between neighbors."""
     radial_basis: int = Field(16, ge=1)
     """Gaussians between 0 and the cutoff that expand a length."""
     normalization: Normalization = "batch"

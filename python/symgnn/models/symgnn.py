@@ -24,6 +24,8 @@ class SymmetrizationConfig(BaseModel):
     """``edge``: average the edge embedding. ``output``: average the prediction of the whole
     network over transformed copies of the graph (2K times the work, keeps angles)."""
     distribution: Distribution = "von_mises"
+    """Of the transformations: three angles with learned distributions, uniform on O(3), all 48
+    elements of the cubic group, or the identity alone."""
     samples: int = Field(2, ge=1)
     """K rotations and K non-rotations per training step."""
     evaluation_samples: int = Field(2, ge=1)
@@ -35,17 +37,23 @@ class SymGNNConfig(NetworkConfig):
 
     architecture: Literal["symgnn"] = "symgnn"
     width: int = Field(32, ge=1)
+    """Channels of atoms and edges."""
     heads: list[int] = Field([8, 4, 2, 1], min_length=1)
-    """One entry per layer."""
+    """Attention heads, one entry per layer."""
     skip: bool = True
+    """Add the input of a layer to its output."""
     normalization: Literal["batch", "none"] = "batch"
+    """Batch normalization throughout, or none."""
     dropout: float = Field(0.25, ge=0.0, lt=1.0)
+    """Share of features that a training step leaves out."""
     edge_input: Literal["vector", "length"] = "vector"
     """``length`` gives a network on interatomic distances, invariant by construction."""
     radial_basis: int = Field(0, ge=0)
     """Number of Gaussians between 0 and the cutoff that expand a length; 0: the bare length."""
     decoder_layers: int = Field(4, ge=0)
+    """Hidden layers between the features of an atom and its barrier."""
     symmetrization: SymmetrizationConfig = SymmetrizationConfig()
+    """Averages over rotations and reflections."""
 
     def build(self, elements: int) -> SymGNN:
         """A network with random weights."""

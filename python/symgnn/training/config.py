@@ -54,10 +54,15 @@ class OptimizerConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Literal["adam", "adamw"] = "adamw"
+    """``adamw`` keeps weight decay apart from the gradient."""
     learning_rate: float = Field(3e-3, gt=0.0)
+    """The highest, where there is a schedule."""
     weight_decay: float = Field(1e-4, ge=0.0)
+    """Strength of the pull of weights towards zero."""
     amsgrad: bool = False
+    """Never let the step of a weight grow again (Reddi et al., ICLR 2018)."""
     schedule: Literal["constant", "cosine"] = "cosine"
+    """``cosine`` lowers the learning rate to zero at the last epoch."""
     warmup_epochs: int = Field(2, ge=0)
     """Linear increase of the learning rate, before the schedule begins."""
     gradient_clip: float | None = Field(1.0, gt=0.0)
@@ -70,8 +75,11 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     data: DataConfig = DataConfig()
+    """What to learn from."""
     model: NetworkConfig
+    """What to train or fit; its key ``architecture`` says which kind."""
     device: str = "auto"
+    """auto, cpu, cuda or cuda:N; auto takes a GPU if there is one."""
     threads: int | None = Field(None, ge=1)
     """torch threads; null for torch's own choice."""
     output: str = "run"
@@ -89,7 +97,9 @@ class TrainingConfig(RunConfig):
 
     model: AnyNetworkConfig = SymGNNConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
+    """How weights change."""
     epochs: int = Field(200, ge=1)
+    """Passes over the training structures at most."""
     patience: int = Field(50, ge=1)
     """Stop after this many epochs without a better validation Pearson correlation."""
     batch_size: int | None = Field(1, ge=1)
@@ -107,6 +117,7 @@ class TrainingConfig(RunConfig):
     """Decay per step of the exponential average of the weights, which is what is validated and
     exported; 0 for none."""
     seed: int = Field(0, ge=0)
+    """Of initial weights, order of structures, dropout and all else that is random."""
 
 
 def _paper() -> TrainingConfig:
