@@ -66,7 +66,7 @@ lint: install
 # The documentation site, in site/. NO_MKDOCS_2_WARNING leaves out an announcement of the theme's makers,
 # which does not concern this site.
 docs: install
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open site/index.html"
 
 # Speed and agreement. The scripts about accuracy take longer: see benchmarks/README.md.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import ClassVar
 
 from pygments import token
 from pygments.lexer import RegexLexer, bygroups
 from pygments.lexers import LEXERS
+
+__all__ = ["LammpsLexer"]
 
 
 class LammpsLexer(RegexLexer):
@@ -30,6 +31,7 @@ class LammpsLexer(RegexLexer):
     }
 
 
+# Pygments finds lexers of others by entry points of installed packages, or in this table.
 LEXERS["LammpsLexer"] = (
     __name__,
     LammpsLexer.name,
@@ -37,5 +39,3 @@ LEXERS["LammpsLexer"] = (
     tuple(LammpsLexer.filenames),
     (),
 )
-# Pygments imports the module of a lexer by its name.
-sys.modules.setdefault(__name__, sys.modules[LammpsLexer.__module__])
