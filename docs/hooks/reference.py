@@ -146,10 +146,10 @@ def _default(parameter: Any, context: Any) -> str:
 
 
 def configuration(model: type[BaseModel]) -> Iterator[str]:
-    """Markdown of one model: its docstring and a row for each key."""
+    """Markdown of one model: what it is, and a row for each key."""
     own = _architecture(model)
     yield f"\n### {own or model.__name__}\n"
-    yield f"{_prose(model.__doc__ or '')}\n"
+    yield f"{_prose(_description(model))}\n"
     rows = []
     for key, field in model.model_fields.items():
         if own and key == "architecture":
@@ -162,6 +162,15 @@ def configuration(model: type[BaseModel]) -> Iterator[str]:
         kind = " ".join([_type(field.annotation), *limits])
         rows.append((_code(key), kind, _value(field), _prose(meaning(model, key))))
     yield from _table(("key", "type", "default", "meaning"), rows)
+
+
+def _description(model: type[BaseModel]) -> str:
+    """The docstring; for a network also the first lines of its module, where its paper is named."""
+    own = inspect.getdoc(model) or ""
+    if _architecture(model) is None:
+        return own
+    module = inspect.getdoc(inspect.getmodule(model)) or ""
+    return module.partition("\n\n")[0] + " " + own.partition(".")[2]
 
 
 def meaning(model: type[BaseModel], key: str) -> str:

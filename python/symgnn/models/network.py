@@ -18,7 +18,7 @@ class NetworkConfig(BaseModel):
 
     architecture: str
     cutoff: float = Field(5.0, gt=0.0)
-    """Å."""
+    """Atoms closer than this are neighbors, Å."""
     self_edges: bool = False
     """Edges (i, i) with a zero vector."""
 
