@@ -82,7 +82,7 @@ def _command(command: Any, name: str, level: int) -> Iterator[str]:
     words = [_argument(parameter) for parameter in command.params if _is_argument(parameter)]
     words = ["COMMAND", "..."] if hasattr(command, "commands") else words
     yield f"```text\n{' '.join([name, '[OPTIONS]', *words])}\n```\n"
-    yield from _help(command.help)
+    yield from _help(command.help or "")
     yield from _parameters(command, context)
     for verb, inner in getattr(command, "commands", {}).items():
         yield from _command(inner, f"{name} {verb}", level + 1)
@@ -125,12 +125,16 @@ def _argument(parameter: Any) -> str:
 
 
 def _metavar(parameter: Any) -> str:
-    kinds = {str: "TEXT", int: "INTEGER", float: "NUMBER", Path: "PATH"}
+    if parameter.metavar:
+        return str(parameter.metavar)
     annotation = parameter.type_descriptor.annotation
-    (kind,) = get_args(annotation) or (annotation,)
+    arguments = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return "|".join(map(str, arguments))
+    kind = arguments[0] if arguments else annotation
     if issubclass(kind, Enum):
         return "|".join(str(choice.value) for choice in kind)
-    return str(parameter.metavar or kinds[kind])
+    return {int: "INTEGER", float: "NUMBER", Path: "PATH"}.get(kind, "TEXT")
 
 
 def _default(parameter: Any, context: Any) -> str:
