@@ -5,17 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sqlite3
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from ase.io import write
 
+from labeling import CHOICE, children, finished, label, rows, start, wait_for, write_crystal
 from saddles import COPPER, relaxed, vacancy
 from symgnn.cli import run
 from symgnn.landscape.events import Catalog, Task
@@ -24,42 +20,16 @@ from symgnn.landscape.saddle import SaddleSettings
 from symgnn.landscape.workers import run_searches
 from symgnn.training.dataset import read_labeled
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-POTENTIAL = ["--pair-style", "eam", "--pair-coeff", COPPER.pair_coeff[0], "--elements", "Cu"]
-EVENTS = (
-    "SELECT atom, search, seed, status, barrier, displacement, lanczos_calls FROM searches"
-    " ORDER BY atom, search"
-)
-
 
 @pytest.fixture(scope="module")
 def crystal(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A relaxed 3×3×3 copper crystal with a vacancy."""
-    path = tmp_path_factory.mktemp("crystal") / "crystal.xyz"
-    write(path, relaxed(vacancy("Cu", 3.615, repeat=3), COPPER), format="extxyz")
-    return path
-
-
-def rows(path: Path, query: str = EVENTS) -> list[tuple]:
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)
-    try:
-        return connection.execute(query).fetchall()
-    finally:
-        connection.close()
+    return write_crystal(tmp_path_factory.mktemp("crystal"))
 
 
 def reliability_of(path: Path) -> Reliability | None:
     with Catalog.read(path) as events:
         return reliability(events.tally())
-
-
-def label(crystal: Path, catalog: Path, *options: str) -> list[str]:
-    return ["label", str(crystal), *POTENTIAL, "-o", str(catalog), *options]
-
-
-CHOICE = ("--atoms", "0-2", "--searches", "3")
 
 
 @pytest.fixture(scope="module")
@@ -68,43 +38,6 @@ def whole(crystal: Path) -> Path:
     path = crystal.with_name("whole.db")
     assert run(label(crystal, path, "--workers", "1", *CHOICE)) == 0
     return path
-
-
-def start(arguments: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "symgnn", *arguments],
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def finished(catalog: Path) -> int:
-    try:
-        return len(rows(catalog))
-    except sqlite3.OperationalError:  # not there yet
-        return 0
-
-
-def children(process: subprocess.Popen[str]) -> list[int]:
-    """Its processes that search."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (folder / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if parent == process.pid and b"spawn_main" in command:
-            found.append(int(folder.name))
-    return found
 
 
 def test_one_process_or_four_find_the_same_events_and_training_reads_them(
@@ -143,10 +76,10 @@ def test_killed_processes_lose_no_search_and_repeat_none(
     arguments = label(crystal, catalog, "--workers", "2", *CHOICE)
     process = start(arguments)
     wait_for(lambda: finished(catalog) >= 2)
-    os.kill(children(process)[0], signal.SIGKILL)  # one that searches: replaced
+    os.kill(children(process.pid)[0], signal.SIGKILL)  # one that searches: replaced
     after = finished(catalog)
     wait_for(lambda: finished(catalog) > after or process.poll() is not None)
-    workers = children(process)
+    workers = children(process.pid)
     process.kill()
     process.communicate()
     kept = rows(catalog)
@@ -162,7 +95,7 @@ def test_ctrl_c_ends_in_one_line(crystal: Path, tmp_path: Path) -> None:
     catalog = tmp_path / "catalog.db"
     process = start(label(crystal, catalog, "--workers", "1", "--searches", "50"))
     wait_for(lambda: finished(catalog) >= 1)
-    workers = children(process)
+    workers = children(process.pid)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 from typer.core import TyperGroup
@@ -14,16 +17,27 @@ from symgnn.cli.options import ElementsOption, element_names
 from symgnn.errors import Interrupted, StructureError, SymGNNError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
     from ase import Atoms
 
     from symgnn.landscape.events import Catalog, Origin, Task
     from symgnn.landscape.labels import Progress
     from symgnn.landscape.potential import Potential
     from symgnn.landscape.saddle import SaddleSettings
+    from symgnn.landscape.workers import Done
 
 _RELAXED = 1e-3  # eV/Å, with --relax
 _RELAXATION_CALLS = 20000
 _TELLING = 3  # saddles of an atom below which a reliability says nothing
+
+
+class _Engine(Protocol):
+    """Does searches, and gives each when it is done."""
+
+    def __call__(
+        self, tasks: Sequence[Task], atoms: Atoms, potential: Potential, settings: SaddleSettings
+    ) -> Generator[Done]: ...
 
 
 class _SearchByDefault(TyperGroup):
@@ -78,6 +92,14 @@ def search(
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Processes of one core; 0: one for each core.")
     ] = 0,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="tcp://HOST:PORT",
+            help="Search on the Dask cluster of this scheduler instead; docs/labels.md.",
+        ),
+    ] = None,
     relax: Annotated[
         bool, typer.Option("--relax", help="Relax the structure to its energy minimum first.")
     ] = False,
@@ -99,6 +121,8 @@ def search(
     from symgnn.landscape.events import Origin, chosen_atoms, structure_checksum
     from symgnn.structures import read_structures
 
+    if workers and scheduler:
+        raise SymGNNError("--workers and --scheduler exclude each other: give one of them")
     found = read_structures(structure, elements=_file_elements(structure, elements))
     if len(found) != 1:
         raise StructureError(
@@ -114,7 +138,12 @@ def search(
         chosen = chosen_atoms(atoms, found[0])
         with _open(output, origin, found[0], forces) as catalog:
             tasks = catalog.missing(chosen, searches)
-            _fill(catalog, tasks, forces, workers, keep=keep)
+            if not tasks:
+                typer.echo(f"{output}: nothing is missing; next: {_export(output)}")
+                return
+            with _engine(workers, scheduler) as start:
+                run = start(tasks, catalog.structure(), forces, catalog.settings())
+                _fill(catalog, run, len(tasks), keep=keep)
 
 
 def _file_elements(path: Path, elements: str | None) -> list[str] | None:
@@ -165,31 +194,47 @@ def _minimum(atoms: Atoms, potential: Potential, origin: Origin) -> Atoms:
     return atoms
 
 
-def _fill(
-    catalog: Catalog, tasks: list[Task], potential: Potential, workers: int, *, keep: bool
-) -> None:
-    """Do what is missing, with a progress bar."""
-    import os
+@contextmanager
+def _engine(workers: int, scheduler: str | None) -> Iterator[_Engine]:
+    """What does searches: processes of this machine, or a Dask cluster."""
+    if scheduler is None:
+        from symgnn.landscape.workers import run_searches
 
+        processes = workers or len(os.sched_getaffinity(0))
+        yield partial(run_searches, workers=processes)
+        return
+    try:
+        from symgnn.landscape.cluster import connected, run_on_cluster
+    except ImportError:
+        raise SymGNNError("--scheduler needs Dask: pip install 'symgnn[cluster]'") from None
+    with connected(scheduler) as client:
+        if not client.nthreads():
+            typer.echo(f"{scheduler} has no workers yet: waiting for some", err=True)
+        yield partial(run_on_cluster, client=client)
+
+
+def _fill(catalog: Catalog, run: Generator[Done], total: int, *, keep: bool) -> None:
+    """Store what a run of searches finds, with a progress bar."""
     from symgnn.files import uninterrupted
     from symgnn.landscape.labels import Progress
-    from symgnn.landscape.workers import run_searches
+    from symgnn.landscape.workers import interrupt
 
-    structure = catalog.structure()
-    if not tasks:
-        typer.echo(f"{catalog.path}: nothing is missing; next: {_export(catalog.path)}")
-        return
-    processes = workers or len(os.sched_getaffinity(0))
-    progress = Progress(len(tasks))
-    run = run_searches(tasks, structure, potential, catalog.settings(), processes)
+    progress = Progress(total)
+
+    def store(done: Done) -> None:
+        task, result, seconds = done
+        with uninterrupted():
+            catalog.add(task, result, seconds, configurations=keep)
+            progress.add(result)
+
     try:
         with _bar(progress) as update:
-            for task, result, seconds in run:
-                with uninterrupted():
-                    catalog.add(task, result, seconds, configurations=keep)
-                    progress.add(result)
+            for done in run:
+                store(done)
                 update()
     except KeyboardInterrupt:
+        for done in interrupt(run):
+            store(done)
         raise Interrupted(
             f"interrupted; {progress.done} searches of this run are in {catalog.path}: the same"
             " command goes on"

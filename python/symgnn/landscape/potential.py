@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ase.data import atomic_masses, atomic_numbers
 
 from symgnn.errors import StructureError, SymGNNError
+from symgnn.files import make_folder, written_whole
 from symgnn.lammps_files import check_elements
 from symgnn.potentials import write_potential
 
@@ -90,10 +92,53 @@ class Potential:
         """
         digest = hashlib.sha256(repr((self.pair_style, self.elements)).encode())
         for line in self.pair_coeff:
-            for word in line.split():
-                file = Path(word.strip('"'))
+            for word in shlex.split(line):
+                file = Path(word)
                 digest.update(file.read_bytes() if file.is_file() else word.encode())
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class PackedPotential:
+    """A potential with its files, for a machine that sees no file of this one."""
+
+    potential: Potential
+    files: tuple[tuple[str, bytes], ...]
+    """Path on the machine where it was packed, and content."""
+
+    @classmethod
+    def of(cls, potential: Potential) -> PackedPotential:
+        """Read every file that ``pair_coeff`` names.
+
+        Raises:
+            SymGNNError: a file cannot be read.
+        """
+        words = {word: None for line in potential.pair_coeff for word in shlex.split(line)}
+        try:
+            files = tuple((word, Path(word).read_bytes()) for word in words if Path(word).is_file())
+        except OSError as error:
+            raise SymGNNError(
+                f"cannot read the potential file {error.filename}: {error.strerror}"
+            ) from error
+        return cls(potential, files)
+
+    def unpack(self, folder: Path) -> Potential:
+        """The same potential with its files in ``folder``.
+
+        Raises:
+            SymGNNError: a file cannot be written.
+        """
+        places = {}
+        for number, (path, content) in enumerate(self.files):
+            file = make_folder(folder / str(number)) / Path(path).name  # some styles read the name
+            with written_whole(file) as unfinished:
+                unfinished.write_bytes(content)
+            places[path] = _word(file.resolve())
+        lines = tuple(
+            " ".join(places.get(word, word) for word in shlex.split(line))
+            for line in self.potential.pair_coeff
+        )
+        return replace(self.potential, pair_coeff=lines)
 
 
 def _word(path: Path) -> str:

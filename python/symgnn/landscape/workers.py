@@ -1,4 +1,7 @@
-"""Searches in processes of this machine: one LAMMPS and one thread each."""
+"""Searches in processes of this machine: one LAMMPS and one thread each.
+
+``symgnn.landscape.cluster`` does the same searches, with the same results, on a Dask cluster.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ class Searcher:
 
     def __call__(self, task: Task) -> Done:
         """Do a search. One in which LAMMPS gives up has failed."""
-        began = time.process_time()
+        began = time.thread_time()
         try:
             self._forces.restart(self._atoms.positions)
             generator = np.random.default_rng(task.seed)
@@ -54,7 +57,11 @@ class Searcher:
             result = Search("failed", str(error))
             self._forces.close()
             self._forces = self._open()
-        return task, result, time.process_time() - began
+        return task, result, time.thread_time() - began
+
+    def close(self) -> None:
+        """End LAMMPS."""
+        self._forces.close()
 
 
 def run_searches(
@@ -92,7 +99,7 @@ def run_searches(
                     raise SymGNNError(answer)
                 if answer is None:
                     attempts[task] += 1
-                    answer = _given_up(task) if attempts[task] == _ATTEMPTS else None
+                    answer = given_up(task) if attempts[task] == _ATTEMPTS else None
                     waiting.extendleft([] if answer else [task])
                     connection, process = _start(atoms, potential, settings)
                 if waiting:
@@ -107,8 +114,16 @@ def run_searches(
             process.join()
 
 
-def _given_up(task: Task) -> Done:
+def given_up(task: Task) -> Done:
+    """What becomes of a search that brought down its process again and again."""
     return task, Search("failed", "the process of the search died"), 0.0
+
+
+def interrupt(run: Generator[Done]) -> Iterator[Done]:
+    """After Ctrl-C: what a run of searches has finished but not given yet. It ends with that."""
+    with suppress(KeyboardInterrupt):  # the run passes it on when it has given everything
+        yield run.throw(KeyboardInterrupt())
+        yield from run
 
 
 def _answer(connection: Connection, process: SpawnProcess) -> Done | str | None:
