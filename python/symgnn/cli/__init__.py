@@ -31,6 +31,7 @@ VERBS: Final = (
     "plot",
     "check",
     "label",
+    "challenge",
     "benchmark",
     "import-dataset",
     "quench",

@@ -104,7 +104,7 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps(evaluation.as_dict(), indent=2))
     else:
-        _print(evaluation)
+        print_evaluation(evaluation)
 
 
 def _known_line(known: dict[str, str]) -> str:
@@ -115,7 +115,8 @@ def _known_line(known: dict[str, str]) -> str:
     )
 
 
-def _print(evaluation: Evaluation) -> None:
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Tables of all scores."""
     from rich.console import Console
 
     console = Console()
