@@ -69,7 +69,7 @@ def started(folder: Path, *options: str, workers: int = 2, **settings: str) -> I
             processes.append(dask("worker", *one_core, *options))
         wait_for(contact.exists)
         with Client(scheduler_file=str(contact), set_as_default=False) as client:
-            client.wait_for_workers(workers, timeout=60)
+            client.wait_for_workers(workers, timeout=120)
             address = client.scheduler.address
         yield Cluster(address, processes[0], processes[1:])
     finally:
@@ -113,7 +113,7 @@ def test_a_killed_worker_loses_no_search_and_repeats_none(
     process = start(label(crystal, catalog, "--scheduler", cluster.address, *CHOICE))
     wait_for(lambda: finished(catalog) >= 2)
     os.kill(cluster.workers()[0], signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert rows(catalog) == rows(whole)
 
@@ -126,7 +126,7 @@ def test_ctrl_c_keeps_what_is_finished_and_leaves_the_cluster_idle(
     process = start(label(crystal, catalog, "--scheduler", cluster.address, "--searches", "50"))
     wait_for(lambda: finished(catalog) >= 1)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert errors.count("\n") == 1, errors
     assert f"{finished(catalog)} searches of this run are in" in errors
@@ -180,7 +180,7 @@ def test_a_scheduler_that_goes_away_is_one_line(crystal: Path, tmp_path: Path) -
         process = start(label(crystal, catalog, "--scheduler", cluster.address, "--searches", "50"))
         wait_for(lambda: finished(catalog) >= 1)
         cluster.scheduler.kill()
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert errors.count("\n") == 1, errors
     assert "the Dask scheduler is gone; every finished search is in the catalog" in errors

@@ -38,7 +38,7 @@ from symgnn.structures import read_structures, write_structures
 from symgnn.training.dataset import checksum, read_labeled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from symgnn.challenge.submission import Prediction
@@ -75,6 +75,7 @@ def pack(
     *,
     baseline: str = "element_mean",
     label_std: float | None = None,
+    report: Callable[[str], None] | None = None,
 ) -> Packed:
     """Build the folder, and beside it ``FOLDER-labels.xyz`` with the labels of hidden structures.
 
@@ -85,6 +86,7 @@ def pack(
         provenance: what documents say.
         baseline: name in :data:`symgnn.challenge.baseline.BASELINES`.
         label_std: standard error of all labels, eV, where files have no ``energy_barrier_std``.
+        report: called with the name of each structure when the baseline has predicted it.
 
     Raises:
         DatasetError: a file without usable labels, several structures in a file, names that are
@@ -112,9 +114,8 @@ def pack(
     unfinished, unfinished_secret = unfinished_path(folder), unfinished_path(secret)
     try:
         with cannot_write(folder):
-            packed = _Packer(unfinished, sources, provenance, baseline, label_std).run(
-                unfinished_secret
-            )
+            packer = _Packer(unfinished, sources, provenance, baseline, label_std, report)
+            packed = packer.run(unfinished_secret)
             if hidden:
                 unfinished_secret.replace(secret)
             unfinished.replace(folder)
@@ -132,9 +133,11 @@ class _Packer:
         provenance: Provenance,
         baseline: str,
         label_std: float | None,
+        report: Callable[[str], None] | None,
     ) -> None:
         self.folder, self.sources, self.provenance = folder, sources, provenance
         self.baseline, self.label_std = baseline, label_std
+        self.report = report or (lambda _: None)
         self.parts: dict[str, dict[str, Atoms]] = {TRAIN: {}, HELD_OUT: {}}
 
     def run(self, secret: Path) -> Packed:
@@ -218,6 +221,7 @@ class _Packer:
             for name, atoms in train.items():
                 others = {other: train[other] for other in train if other != name}
                 predictions[TRAIN] |= predict(others, {name: atoms})
+                self.report(name)
         if held_out:
             predictions[HELD_OUT] = predict(train, held_out)
         return predictions

@@ -60,15 +60,18 @@ def pack(
     """
     from symgnn.challenge.pack import Provenance
     from symgnn.challenge.pack import pack as build
+    from symgnn.cli.progress import count_structures
 
-    packed = build(
-        structures,
-        hidden or [],
-        output,
-        Provenance(title, source, license),
-        baseline=baseline,
-        label_std=label_std,
-    )
+    with count_structures() as report:
+        packed = build(
+            structures,
+            hidden or [],
+            output,
+            Provenance(title, source, license),
+            baseline=baseline,
+            label_std=label_std,
+            report=report,
+        )
     typer.echo(f"{output}: {packed.challenge}")
     if packed.labels is not None:
         typer.echo(f"{packed.labels}: labels of the hidden structures; keep them to yourself")
