@@ -101,6 +101,8 @@ def _eager_model(path: str, metadata: dict[str, Any]) -> SymGNN | DensityRegress
     if "architecture" not in metadata:
         raise Skipped("the model file does not say what its architecture is")
     architecture, elements = metadata["architecture"], len(metadata["elements"])
+    if architecture["architecture"] == "formula":
+        raise Skipped("a formula has no other form than plain torch")
     if architecture["architecture"] == "density_regression":
         config = DensityRegressionConfig(**architecture)
         return DensityRegression(config, elements, torch.jit.load(path).members)

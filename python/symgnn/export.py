@@ -23,7 +23,15 @@ from .files import written_whole
 from .graph import Graph, build_graph
 from .keys import ENERGY_BARRIER, ENERGY_BARRIER_OOD, ENERGY_BARRIER_STD, METADATA_FILE
 from .lammps_files import check_elements
-from .models import DensityRegression, NetworkConfig, SymGNN, SymGNNConfig, settle_normalization
+from .models import (
+    DensityRegression,
+    Formula,
+    NetworkConfig,
+    SymGNN,
+    SymGNNConfig,
+    settle_normalization,
+)
+from .models.formula import formula_text
 from .models.symmetrization import haar_rotations
 from .samples import sample_glass
 from .scripted.density_regression import ExportedDensityRegression
@@ -132,10 +140,10 @@ def export_model(
             by more than rounding.
         SymGNNError: the output cannot be written.
     """
-    if not isinstance(model, SymGNN | DensityRegression):
+    if not isinstance(model, SymGNN | DensityRegression | Formula):
         raise ModelError(
             f"{type(model).__name__} is a baseline and has no exported form: export a checkpoint "
-            "of architecture symgnn or density_regression"
+            "of architecture symgnn, density_regression or formula"
         )
     config = model.config
     model = deepcopy(model).cpu().eval().to(DTYPES[dtype])
@@ -177,6 +185,8 @@ def export_model(
             "symgnn_version": version("symgnn"),
             "torch_version": torch.__version__,
         }
+        if form.formula is not None:
+            metadata["formula"] = form.formula
         buffer = io.BytesIO()
         torch.jit.save(
             scripted, buffer, _extra_files={METADATA_FILE: json.dumps(metadata, indent=1)}
@@ -194,12 +204,16 @@ class _Form:
     layers: int
     width: int
     outputs: list[str]
+    formula: str | None = None
 
 
-def _exported_form(model: SymGNN | DensityRegression) -> _Form:
+def _exported_form(model: SymGNN | DensityRegression | Formula) -> _Form:
     if isinstance(model, SymGNN):
         config = model.config
         return _Form(ExportedSymGNN(model), len(config.heads), config.width, [ENERGY_BARRIER])
+    if isinstance(model, Formula):
+        outputs = [ENERGY_BARRIER, ENERGY_BARRIER_STD, ENERGY_BARRIER_OOD]
+        return _Form(model, model.layers, model.channels, outputs, formula_text(model))
     module = ExportedDensityRegression(model)
     std = [ENERGY_BARRIER_STD] if model.members > 1 else []
     return _Form(

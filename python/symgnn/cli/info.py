@@ -14,6 +14,8 @@ def info(
 ) -> None:
     """Show what a model knows: elements, cutoff, measured invariance, training data and scores.
 
+    A model that is a formula shows it too, with units and coefficients.
+
     Example: symgnn info cuzr
     """
     from symgnn.annotator import Annotator
@@ -32,9 +34,12 @@ def _print_table(model: str, metadata: dict[str, Any]) -> None:
     table = Table(title=model, show_header=False, title_justify="left")
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
+    formula = metadata.pop("formula", None)
     for name, value in _flatten(metadata):
         table.add_row(name, value)
     Console().print(table)
+    if formula is not None:
+        typer.echo(f"\n{formula}")  # whole lines, to be copied
 
 
 def _flatten(metadata: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -36,7 +36,7 @@ def train(
 
     The output folder receives best.ckpt (highest validation Pearson), last.ckpt (for --resume),
     metrics.csv and the resolved config.yaml. A run that was killed continues with --resume. A
-    density regression is fitted at once: it writes best.ckpt and config.yaml.
+    density regression or a formula is fitted at once: it writes best.ckpt and config.yaml.
 
     Examples:
 
@@ -66,7 +66,7 @@ def train(
 
     if isinstance(settings, FitConfig):
         if resume:
-            raise typer.BadParameter("a density regression is fitted at once: leave out --resume")
+            raise typer.BadParameter("this model is fitted at once: leave out --resume")
         _fit(settings, config.parent)
         return
     from symgnn.training.loop import train as run
@@ -88,10 +88,12 @@ def train(
 
 
 def _fit(settings: FitConfig, base: Path) -> None:
-    """Fit a density regression, which takes about ten seconds for 8,000 atoms."""
+    """Fit a density regression or a formula: at most ten seconds for 8,000 atoms."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from symgnn.models import FormulaConfig
+    from symgnn.training.formula import fit_formula
     from symgnn.training.regression import FEWEST_STRUCTURES, fit
 
     console = Console(stderr=True)
@@ -99,7 +101,8 @@ def _fit(settings: FitConfig, base: Path) -> None:
     try:
         with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
             task = bar.add_task("reading structures", total=None)
-            result = fit(
+            run = fit_formula if isinstance(settings.model, FormulaConfig) else fit
+            result = run(
                 settings,
                 base=base,
                 report=lambda what, done, total: bar.update(

@@ -10,6 +10,7 @@ from .density_regression import DensityRegression, DensityRegressionConfig
 from .egnn import EGNNConfig
 from .equivariant import EquivariantConfig
 from .faenet import FAENetConfig
+from .formula import Formula, FormulaConfig
 from .gcn import GCNConfig
 from .mgcn import MGCNConfig
 from .mlp import MLPConfig
@@ -43,9 +44,11 @@ AnyNetworkConfig = Annotated[
 """Configuration of any network, tagged by ``architecture`` (default: symgnn)."""
 
 
-def build_model(config: NetworkConfig, elements: int) -> BarrierNetwork | DensityRegression:
-    """A network with random weights, or a regression to fit, for ``elements`` elements."""
-    model: BarrierNetwork | DensityRegression = config.build(elements)
+def build_model(
+    config: NetworkConfig, elements: int
+) -> BarrierNetwork | DensityRegression | Formula:
+    """A network with random weights, or a regression or formula to fit."""
+    model: BarrierNetwork | DensityRegression | Formula = config.build(elements)
     return model
 
 
@@ -54,6 +57,8 @@ __all__ = [
     "BarrierNetwork",
     "DensityRegression",
     "DensityRegressionConfig",
+    "Formula",
+    "FormulaConfig",
     "NetworkConfig",
     "SymGNN",
     "SymGNNConfig",

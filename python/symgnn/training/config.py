@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,6 +12,7 @@ from ..keys import ENERGY_BARRIER
 from ..models import (
     AnyNetworkConfig,
     DensityRegressionConfig,
+    FormulaConfig,
     NetworkConfig,
     SymGNNConfig,
     SymmetrizationConfig,
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
-_FITTED = "density_regression"
-"""The one architecture that is fitted in closed form; all others are networks."""
+_FITTED = ("density_regression", "formula")
+"""Architectures that are fitted in closed form; all others are networks."""
 
 
 class DataConfig(BaseModel):
@@ -70,7 +71,7 @@ class OptimizerConfig(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """What the training of a network and the fit of a density regression share."""
+    """What the training of a network and a fit in closed form share."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -87,9 +88,11 @@ class RunConfig(BaseModel):
 
 
 class FitConfig(RunConfig):
-    """Everything that decides the fit of a density regression, which nothing random enters."""
+    """Everything that decides a fit in closed form, which nothing random enters."""
 
-    model: DensityRegressionConfig = DensityRegressionConfig()
+    model: Annotated[
+        DensityRegressionConfig | FormulaConfig, Field(discriminator="architecture")
+    ] = DensityRegressionConfig()
 
 
 class TrainingConfig(RunConfig):
@@ -169,10 +172,19 @@ def _cuzr() -> FitConfig:
     return FitConfig()
 
 
+def _simple() -> FitConfig:
+    """The shipped model ``simple``, a formula of three terms: seconds on one core.
+
+    ``benchmarks/simple.py`` chose the terms.
+    """
+    return FitConfig(model=FormulaConfig())
+
+
 PRESETS: dict[str, Callable[[], TrainingConfig | FitConfig]] = {
     "paper": _paper,
     "lengths": _lengths,
     "cuzr": _cuzr,
+    "simple": _simple,
 }
 
 
@@ -207,7 +219,7 @@ def load_config(path: Path, overrides: list[str] | None = None) -> TrainingConfi
 def parse_config(values: dict[str, Any], origin: str) -> TrainingConfig | FitConfig:
     """Validate plain values. Raises ConfigError naming every wrong key in one line."""
     model = values.get("model")
-    fitted = isinstance(model, dict) and model.get("architecture") == _FITTED
+    fitted = isinstance(model, dict) and model.get("architecture") in _FITTED
     try:
         return (FitConfig if fitted else TrainingConfig).model_validate(values)
     except ValidationError as error:
@@ -223,16 +235,20 @@ def _describe(problem: ErrorDetails) -> str:
         problem = {**problem, "loc": ("model", *problem["loc"][2:])}
     if problem["type"] == "union_tag_invalid":
         context = problem["ctx"]
-        known = f"{context['expected_tags']}, '{_FITTED}'"
+        fitted = ", ".join(map(repr, _FITTED))
+        known = f"{context['expected_tags']}, {fitted}"
         return f"model: unknown architecture '{context['tag']}'; there are {known}"
     return _line(problem)
 
 
 def _describe_fit(problem: ErrorDetails) -> str:
-    """A key of a density regression's configuration and what is wrong with it."""
+    """A key of a fit's configuration and what is wrong with it."""
+    if problem["loc"][:1] == ("model",):
+        # The architecture is not part of the key.
+        problem = {**problem, "loc": ("model", *problem["loc"][2:])}
     (name, *inner) = problem["loc"] or ("",)
     if not inner and name in TrainingConfig.model_fields and name not in FitConfig.model_fields:
-        return f"{name} serves networks only: leave it out of a {_FITTED}"
+        return f"{name} serves networks only: leave it out of a {' or '.join(_FITTED)}"
     return _line(problem)
 
 

@@ -119,7 +119,9 @@ class Run:
 
     def __init__(self, config: TrainingConfig, *, base: Path, resume: bool = False) -> None:
         if isinstance(config, FitConfig):
-            raise ConfigError("density_regression is fitted in closed form, not trained in epochs")
+            raise ConfigError(
+                f"{config.model.architecture} is fitted in closed form, not trained in epochs"
+            )
         if config.data.thermal:
             raise ConfigError("data.thermal serves density_regression only: leave it out")
         self.config = config

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import ConfigError, DatasetError
 from ..files import make_folder, remove_unfinished, written_whole
-from ..models.density_regression import DensityRegression
+from ..models.density_regression import DensityRegression, DensityRegressionConfig
 from .checkpoint import save_checkpoint
 from .config import dump_config
 from .dataset import (
@@ -94,6 +94,7 @@ class _Fitter:
     def __init__(
         self, config: FitConfig, base: Path, report: Callable[[str, int, int], None] | None
     ) -> None:
+        assert isinstance(config.model, DensityRegressionConfig)
         self.config, self.options, self.base = config, config.model, base
         self.output = base / config.output
         if self.output.resolve() == base.resolve():

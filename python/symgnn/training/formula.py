@@ -1,0 +1,235 @@
+"""Fitting of a formula: least squares, and again without each structure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ..errors import ConfigError, DatasetError
+from ..files import make_folder, remove_unfinished, written_whole
+from ..models.formula import Formula, FormulaConfig
+from .checkpoint import save_checkpoint
+from .config import dump_config
+from .dataset import build_labeled_graphs, checksums_of, read_parts
+from .loop import BEST, CONFIG, LAST, choose_device
+from .metrics import compute_metrics
+from .regression import FEWEST_STRUCTURES, Fit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from .config import FitConfig
+    from .dataset import LabeledGraph
+
+_DIGITS = 5  # of the printed coefficients, which are those that are computed with
+_SMALLEST_VARIANCE = 1e-12
+_OUTERMOST = 0.99
+
+
+@dataclass
+class _Structure:
+    """Averages [N, terms], species [N] and label [N] (NaN: none) of one structure."""
+
+    name: str
+    averages: NDArray[np.float64]
+    species: NDArray[np.int64]
+    label: NDArray[np.float64]
+
+
+@dataclass
+class _Numbers:
+    """Coefficients [terms], eV per unit of the quantity, and intercepts [elements], eV."""
+
+    coefficient: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+
+    def __call__(self, structure: _Structure) -> NDArray[np.float64]:
+        barrier: NDArray[np.float64] = (
+            structure.averages @ self.coefficient + self.intercept[structure.species]
+        )
+        return barrier
+
+
+def fit_formula(
+    config: FitConfig,
+    *,
+    base: Path,
+    report: Callable[[str, int, int], None] | None = None,
+) -> Fit:
+    """Fit the coefficients of a formula and write ``best.ckpt`` and ``config.yaml``.
+
+    Slopes come from differences between atoms of one structure and element, intercepts are means
+    over structures. All are rounded to five digits, as they are printed. The fits without one
+    structure each give the held-out scores, the spread of the coefficients and the uncertainty.
+
+    Args:
+        config: data and terms; epochs and seed have no meaning here.
+        base: folder that relative paths belong to.
+        report: called with what is being done, how much of it is done, and how much there is.
+
+    Raises:
+        ConfigError: no training files, other elements than the formula's, or an output in use.
+        DatasetError: fewer than three structures, or an element without labels in one of them.
+    """
+    options = config.model
+    assert isinstance(options, FormulaConfig)
+    data, output = config.data, base / config.output
+    if output.resolve() == base.resolve():
+        raise ConfigError("output: name a folder of its own, beside the configuration")
+    if (output / LAST).exists():
+        raise ConfigError(f"{output} holds the run of a network: choose another output")
+    if data.thermal:
+        raise ConfigError("data.thermal serves density_regression only: leave it out")
+    if data.elements not in (None, options.elements):
+        raise ConfigError("data.elements: leave it out; model.elements of the formula decides")
+    parts = read_parts({"train": data.train, "validation": data.validation}, base, data.label)
+    device = choose_device(config.device)
+    model = Formula(options).to(device)
+
+    def describe(part: str) -> list[_Structure]:
+        graphs = build_labeled_graphs(
+            list(parts[part].values()),
+            data.label,
+            cutoff=options.cutoff,
+            elements=options.elements,
+            self_edges=False,
+            device=device,
+        )
+        found = []
+        for number, item in enumerate(graphs):
+            if report is not None:
+                report(f"quantities, {part}", number, len(graphs))
+            found.append(_describe(model, item, f"{base}/"))
+        return found
+
+    structures = describe("train")
+    _check(structures, options.elements)
+    numbers = _solve(structures, len(options.elements))
+    others = [
+        _solve([*structures[:number], *structures[number + 1 :]], len(options.elements))
+        for number in range(len(structures))
+    ]
+    held_out = [other(structure) for other, structure in zip(others, structures, strict=True)]
+    _fill(model, structures, numbers, others, held_out)
+    labels = np.concatenate([structure.label for structure in structures])
+    scores = {
+        structure.name: compute_metrics(found, structure.label)
+        for structure, found in zip(structures, held_out, strict=True)
+        if np.nanstd(structure.label) > 0.0
+    }
+    pooled = compute_metrics(np.concatenate(held_out), labels)
+    validation = None
+    if data.validation:
+        others_ = describe("validation")
+        validation = compute_metrics(
+            np.concatenate([numbers(structure) for structure in others_]),
+            np.concatenate([structure.label for structure in others_]),
+        )
+    make_folder(output)
+    remove_unfinished(output)
+    with written_whole(output / CONFIG) as unfinished:
+        unfinished.write_text(dump_config(config), encoding="utf-8")
+        save_checkpoint(
+            output / BEST,
+            {
+                "config": config.model_dump(),
+                "elements": list(options.elements),
+                "epoch": 0,
+                "validation": None if validation is None else validation.as_dict(),
+                "held_out": pooled.as_dict(),
+                "held_out_structures": {name: found.as_dict() for name, found in scores.items()},
+                "checksums": checksums_of(parts),
+                "network": model.state_dict(),
+            },
+        )
+    return Fit(output / BEST, len(options.terms), pooled, scores, validation)
+
+
+def _describe(model: Formula, item: LabeledGraph, base: str) -> _Structure:
+    with torch.inference_mode():
+        averages = model.averages(*item.graph.inputs)[:, : model.terms]
+    return _Structure(
+        item.name.removeprefix(base),
+        averages.double().cpu().numpy(),
+        item.graph.species.cpu().numpy(),
+        item.label.double().cpu().numpy(),
+    )
+
+
+def _check(structures: Sequence[_Structure], elements: Sequence[str]) -> None:
+    if not structures:
+        raise ConfigError(
+            "data.train needs at least one file: name labeled structures in the configuration"
+        )
+    if len(structures) < FEWEST_STRUCTURES:
+        raise DatasetError(
+            f"a formula needs {FEWEST_STRUCTURES} labeled structures, to tell how much its "
+            f"coefficients can be trusted; there are {len(structures)}: label more"
+        )
+    for element, symbol in enumerate(elements):
+        for structure in structures:
+            if not (~np.isnan(structure.label[structure.species == element])).any():
+                raise DatasetError(f"{structure.name}: no atom of {symbol} has a label")
+
+
+def _solve(structures: Sequence[_Structure], elements: int) -> _Numbers:
+    """Least squares about the means of each structure and element."""
+    x_parts, y_parts = [], []
+    means = []
+    for structure in structures:
+        for element in range(elements):
+            chosen = (structure.species == element) & ~np.isnan(structure.label)
+            x, y = structure.averages[chosen], structure.label[chosen]
+            means.append((element, x.mean(0), y.mean()))
+            x_parts.append(x - means[-1][1])
+            y_parts.append(y - means[-1][2])
+    solution = np.linalg.lstsq(np.concatenate(x_parts), np.concatenate(y_parts), rcond=None)[0]
+    coefficient = np.array([_rounded(value) for value in solution])
+    intercept = [
+        np.mean([y - x @ coefficient for of, x, y in means if of == element])
+        for element in range(elements)
+    ]
+    return _Numbers(coefficient, np.array([_rounded(value) for value in intercept]))
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")
+
+
+def _fill(
+    model: Formula,
+    structures: Sequence[_Structure],
+    numbers: _Numbers,
+    others: Sequence[_Numbers],
+    held_out: Sequence[NDArray[np.float64]],
+) -> None:
+    """Put everything fitted into the model."""
+
+    def put(name: str, values: NDArray[np.float64]) -> None:
+        getattr(model, name).copy_(torch.as_tensor(values))
+
+    put("coefficient", numbers.coefficient)
+    put("intercept", numbers.intercept)
+    put("coefficient_spread", np.std([other.coefficient for other in others], axis=0, ddof=1))
+    put("intercept_spread", np.std([other.intercept for other in others], axis=0, ddof=1))
+    species = np.concatenate([structure.species for structure in structures])
+    averages = np.concatenate([structure.averages for structure in structures])
+    error = np.concatenate(held_out) - np.concatenate([item.label for item in structures])
+    for element in range(model.elements):
+        chosen = species == element
+        model.std[element] = _rounded(float(np.sqrt(np.nanmean(error[chosen] ** 2))))
+        x = averages[chosen]
+        center = x.mean(0)
+        covariance = np.atleast_2d(np.cov(x.T, bias=True))
+        variance, directions = np.linalg.eigh(covariance)
+        whitening = directions / np.sqrt(variance.clip(min=0.0) + _SMALLEST_VARIANCE)
+        model.center[element] = torch.as_tensor(center)
+        model.whitening[element] = torch.as_tensor(whitening)
+        distance = (((x - center) @ whitening) ** 2).sum(1)
+        model.distance_scale[element] = float(np.quantile(distance, _OUTERMOST))
