@@ -7,10 +7,11 @@ is done anew without each of the seven labeled glasses, and scored on the glass 
 that glass. The number of terms, at most eight, is the smallest whose mean correlation lies within
 one standard error (over glasses) of the best.
 
-    python benchmarks/simple.py [FOLDER] [--fit]
+    python benchmarks/simple.py [FOLDER] [--ship]
 
 Quantities of the glasses are kept in FOLDER and computed once (2 min; needs OVITO for Voronoi
-cells). With --fit, the preset `simple` is fitted to all seven glasses and exported to the package.
+cells). At the end the preset `simple` is fitted to all seven glasses; with --ship it replaces the
+model in the package.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,6 +35,9 @@ from symgnn.scripted.density_regression import ExportedDensityRegression
 from symgnn.structures import read_structures
 from symgnn.training.config import dump_config, preset
 from symgnn.training.formula import fit_formula
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cuzr-barriers"
 NAMES = [*(f"train{number}" for number in range(6)), "validation"]
@@ -82,7 +87,7 @@ def read_glass(name: str, folder: Path, terms: list[Term]) -> Glass:
     path = folder / f"{name}.npz"
     if not path.is_file():
         atoms = read_structures(PUBLISHED / f"{name}.xyz")[0]
-        model = Formula(FormulaConfig(terms=terms))
+        model = Formula(FormulaConfig(terms=terms)).float()
         graph = build_graph(atoms, model.cutoff, ELEMENTS)
         with torch.inference_mode():
             node, edge = model.start(graph.species, graph.edge_vector)
@@ -360,7 +365,7 @@ def element_mean(glasses: list[Glass]) -> list[np.ndarray]:
 
 def draw(curves: dict[str, list[Scores]], full: Scores, chosen: int, path: Path) -> None:
     """Correlation on glasses left out over the number of terms."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, constrained_layout=True)
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), sharey=True, constrained_layout=True)
     terms = np.arange(1, MOST + 1)
     for axis, kind, title in zip(
         axes,
@@ -384,13 +389,46 @@ def draw(curves: dict[str, list[Scores]], full: Scores, chosen: int, path: Path)
         axis.set(xlabel="number of terms", title=title, xticks=terms)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("Pearson correlation with labels")
-    axes[0].legend(loc="lower right")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
-def study(folder: Path, output: Path) -> None:
-    """All tables and the picture."""
+def with_one_more(
+    glasses: list[Glass],
+    names: list[str],
+    selection: Selection,
+    chosen: int,
+    say: Callable[[str], None],
+) -> dict[str, dict]:
+    """Would quantities help that no formula can have? Table of both ways to add each."""
+    truth = [glass.label for glass in glasses]
+    native = len(names) - len(FOREIGN)
+    say("")
+    say(f"with one more candidate, of those no formula can have ({chosen} and {READABLE} terms)")
+    extended = {}
+    for column, name in enumerate(FOREIGN, native):
+        columns = np.append(np.arange(native), column)
+        more = [Sums(glasses, k, columns) for k in range(len(SMOOTHING))]
+        found = left_out(glasses, more, "labels", READABLE)
+        scores = [Scores(found.predictions[k - 1], truth) for k in (chosen, READABLE)]
+        times = sum(column in taken[1] for taken in found.selected[READABLE - 1])
+        forced = added_to_formula(glasses, selection, chosen, column)
+        extended[name] = {
+            "selected": times,
+            "scores": [found.as_dict() for found in scores],
+            "forced": forced.as_dict(),
+        }
+        say(
+            f"{name:20s} among {READABLE} terms for {times} of {len(NAMES)} glasses left out; mean "
+            f"{scores[0].mean:.3f} and {scores[1].mean:.3f}"
+        )
+        say(f"{'':20s} added to the {chosen} terms: {forced.line()}")
+    return extended
+
+
+def study(folder: Path, output: Path, say: Callable[[str], None]) -> None:
+    """All tables of the study, and the picture."""
     terms = candidates()
     names = [*(term.name for term in terms), *FOREIGN]
     folder.mkdir(parents=True, exist_ok=True)
@@ -398,16 +436,10 @@ def study(folder: Path, output: Path) -> None:
     less_element_means(glasses, names)
     truth = [glass.label for glass in glasses]
     held_out = [glass.cuzr[:, 1 + number] for number, glass in enumerate(glasses)]
-    lines: list[str] = []
-
-    def say(text: str = "") -> None:
-        print(text, flush=True)
-        lines.append(text)
-
     lengths = bond_lengths()
     say(f"bond lengths (Å): Cu-Cu {lengths[0]}, Cu-Zr {lengths[1]}, Zr-Zr {lengths[2]}")
     say(f"{len(terms)} candidates, smoothing lengths {SMOOTHING} Å; glasses: {' '.join(NAMES)}")
-    say()
+    say("")
     say("Pearson correlation on glasses left out: mean (95% interval over glasses), pooled, each")
     full = Scores(held_out, truth)
     say(f"cuzr                     {full.line()}")
@@ -421,7 +453,7 @@ def study(folder: Path, output: Path) -> None:
         selections[target] = selection
         curves[target] = [Scores(found, truth) for found in selection.predictions]
         of_model[target] = [Scores(found, held_out) for found in selection.predictions]
-        say()
+        say("")
         say(f"fitted to {target}, scored on labels")
         for count, scores in enumerate(curves[target], 1):
             say(f"{count:2d} terms                {scores.line()}")
@@ -430,7 +462,7 @@ def study(folder: Path, output: Path) -> None:
             say(f"{count:2d} terms                {scores.line()}")
 
     chosen = fewest(curves["labels"])
-    say()
+    say("")
     say(f"one standard error: {chosen} terms; what is selected without each glass")
     for target, selection in selections.items():
         for number, name in enumerate(NAMES):
@@ -449,7 +481,7 @@ def study(folder: Path, output: Path) -> None:
         f"{differences['pooled'][1]:.3f})"
     )
 
-    say()
+    say("")
     say("one quantity alone (averages: 2.5 Å), scored on labels: mean, interval, pooled; Voronoi")
     say("volume and potential energy are less the mean of the element")
     shown = [
@@ -461,7 +493,7 @@ def study(folder: Path, output: Path) -> None:
         low, high = found["mean_interval"]
         say(f"{name:34s} {found['mean']:6.3f} ({low:.3f} to {high:.3f})  {found['pooled']:6.3f}")
 
-    say()
+    say("")
     say("what the terms are worth: mean and standard deviation within a glass of the average")
     for name in ("bonding 6", "bond_order 1", "bond_order 7"):
         column = names.index(name)
@@ -469,26 +501,7 @@ def study(folder: Path, output: Path) -> None:
         within = np.mean([found.std() for found in values])
         say(f"{name:20s} {np.mean(values):8.4f} +- {within:.4f}")
 
-    say()
-    say(f"with one more candidate, of those no formula can have ({chosen} and {READABLE} terms)")
-    extended = {}
-    for number, name in enumerate(FOREIGN):
-        columns = np.append(np.arange(len(terms)), len(terms) + number)
-        more = [Sums(glasses, k, columns) for k in range(len(SMOOTHING))]
-        selection = left_out(glasses, more, "labels", READABLE)
-        scores = [Scores(selection.predictions[k - 1], truth) for k in (chosen, READABLE)]
-        times = sum(columns[-1] in found[1] for found in selection.selected[READABLE - 1])
-        extended[name] = {"selected": times, "scores": [found.as_dict() for found in scores]}
-        say(
-            f"{name:20s} selected without {times} of {len(NAMES)} glasses; mean "
-            f"{scores[0].mean:.3f} and {scores[1].mean:.3f}"
-        )
-    for name in FOREIGN:
-        column = len(terms) + FOREIGN.index(name)
-        share = added_to_formula(glasses, selections["labels"], chosen, column)
-        extended[name]["forced"] = share.as_dict()
-        say(f"{name:20s} added by force to the {chosen} terms: {share.line()}")
-
+    extended = with_one_more(glasses, names, selections["labels"], chosen, say)
     result = {
         "bond_lengths": lengths,
         "cuzr": full.as_dict(),
@@ -508,7 +521,6 @@ def study(folder: Path, output: Path) -> None:
         "extended": extended,
     }
     (output / "simple.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    (output / "simple.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     named = {"fitted to labels": curves["labels"], "distilled from cuzr": curves["cuzr"]}
     draw(named, full, chosen, output / "simple.png")
 
@@ -529,7 +541,7 @@ def added_to_formula(glasses: list[Glass], selection: Selection, count: int, col
     return Scores(predictions, [glass.label for glass in glasses])
 
 
-def fit_and_export(folder: Path, model: Path) -> None:
+def fit_and_export(folder: Path, model: Path, say: Callable[[str], None]) -> None:
     """The shipped model."""
     if not (folder / "data").exists():
         (folder / "data").symlink_to(PUBLISHED)
@@ -539,14 +551,18 @@ def fit_and_export(folder: Path, model: Path) -> None:
     (folder / "config.yaml").write_text(dump_config(config), encoding="utf-8")
     result = fit_formula(config, base=folder)
     exported = export_checkpoint(result.best, model)
-    print(f"{model.name}: change under rotations {exported.invariance_rms:.1e} eV (rms)")
+    say("")
+    say("the shipped formula, three terms: fits without each glass, applied to it")
+    say("glass left out          Pearson  Spearman  MAE     RMSE    bias   AUC lowest, highest 5%")
     for name, metrics in [*result.structures.items(), ("pooled", result.held_out)]:
-        print(
+        say(
             f"{name:22s}  {metrics.pearson:.4f}   {metrics.spearman:.4f}    {metrics.mae:.4f}  "
             f"{metrics.rmse:.4f}  {metrics.bias:+.3f}  {metrics.auc_lowest:.3f}  "
             f"{metrics.auc_highest:.3f}"
         )
-    print(Annotator(model, device="cpu").metadata["formula"])
+    say(f"change under rotations {exported.invariance_rms:.1e} eV (rms)")
+    say("")
+    say(Annotator(model, device="cpu").metadata["formula"])
 
 
 def main() -> None:
@@ -554,15 +570,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     build = Path(__file__).resolve().parents[1] / "build" / "simple"
     parser.add_argument("folder", type=Path, nargs="?", default=build)
-    parser.add_argument("--fit", action="store_true", help="fit and export the shipped model too")
+    parser.add_argument("--ship", action="store_true", help="replace the model in the package")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     if not PUBLISHED.is_dir():
         print(f"left out: the published glasses are not in {PUBLISHED}")
         return
-    study(options.folder, options.output)
-    if options.fit:
-        fit_and_export(options.folder, PRETRAINED / "simple.pt")
+    lines: list[str] = []
+
+    def say(text: str = "") -> None:
+        print(text, flush=True)
+        lines.append(text)
+
+    study(options.folder, options.output, say)
+    fit_and_export(
+        options.folder, (PRETRAINED if options.ship else options.folder) / "simple.pt", say
+    )
+    (options.output / "simple.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,11 @@ from .network import NetworkConfig
 QUANTITIES = ("bonding", "density", "count", "stretch", "compression", "bond_order")
 Quantity = Literal["bonding", "density", "count", "stretch", "compression", "bond_order"]
 
+SHELL, BOND, DENSITY = (1.3, 0.3), (1.5, 0.3), (1.75, 0.2)
+"""Where bond orders, bonds (bonding and stretch) and densities end, in units of the bond length,
+and over what they go to zero."""
+DENSITY_WIDTH, COUNT_RAMP = 0.1, 0.1
+
 
 class Term(BaseModel):
     """One quantity of the formula, in terms of x, a distance over the length of such a bond.
@@ -57,6 +62,16 @@ class Term(BaseModel):
         """Such as ``bonding 6.5`` or ``count 1.2 of Zr``."""
         value = "" if self.value is None else f" {self.value:g}"
         return f"{self.quantity}{value}" + (f" of {self.neighbors}" if self.neighbors else "")
+
+    @property
+    def reach(self) -> float:
+        """Where the quantity ends, in units of the bond length."""
+        if self.quantity == "count":
+            return (self.value or 0.0) + 0.5 * COUNT_RAMP
+        if self.quantity == "compression":
+            return 1.0
+        end, width = {"density": DENSITY, "bond_order": SHELL}.get(self.quantity, BOND)
+        return end + 0.5 * width
 
 
 class FormulaConfig(NetworkConfig):
@@ -103,6 +118,8 @@ class FormulaConfig(NetworkConfig):
             raise ValueError(f"terms: {', '.join(map(str, unknown))} is none of the elements")
         if len({term.name for term in self.terms}) < len(self.terms):
             raise ValueError("terms: one stands there twice")
+        if max(term.reach for term in self.terms) * max(map(max, rows)) > self.cutoff:
+            raise ValueError("cutoff: no term may reach farther")
         if self.self_edges:
             raise ValueError("self_edges: an atom is no neighbor of itself here; leave them out")
         return self
@@ -113,6 +130,8 @@ class Formula(nn.Module):
 
     ``forward`` at once, or ``start``, ``step`` twice (quantities, averages) and ``finish``: the
     interface of a model file. Channels of an atom: one per term, and the element.
+
+    Numbers are float64, as they are printed, until the module is cast.
 
     Args:
         config: the terms.
@@ -132,15 +151,15 @@ class Formula(nn.Module):
         super().__init__()
         self.config = config
         self.layers = 2
-        # Where smooth steps of x = length / bond length lie, and how wide they are.
-        self.shell_end, self.shell_ramp = 1.3, 0.3  # of bond orders
-        self.bond_end, self.bond_ramp = 1.5, 0.3  # of bonding and stretch
-        self.count_ramp = 0.1
-        self.density_width, self.density_end, self.density_ramp = 0.1, 1.75, 0.2
+        self.shell_end, self.shell_ramp = SHELL
+        self.bond_end, self.bond_ramp = BOND
+        self.density_end, self.density_ramp = DENSITY
+        self.density_width, self.count_ramp = DENSITY_WIDTH, COUNT_RAMP
         self.cutoff_ramp = 1.0  # Å
         self.smallest_total = 0.1  # hardly any neighbors give a bond order of zero, not infinity
         terms, elements = len(config.terms), len(config.elements)
         self.terms, self.elements, self.channels = terms, elements, terms + 1
+        self.reach = max(term.reach for term in config.terms)
         self.cutoff, self.smoothing = config.cutoff, config.smoothing
         self.kinds = [QUANTITIES.index(term.quantity) for term in config.terms]
         self.values = [float(term.value or 0.0) for term in config.terms]
@@ -151,7 +170,9 @@ class Formula(nn.Module):
             [int(term.value or 0) for term in config.terms if term.quantity == "bond_order"],
             default=0,
         )
-        self.register_buffer("bond_lengths", torch.tensor(config.bond_lengths).flatten())
+        self.register_buffer(
+            "bond_lengths", torch.tensor(config.bond_lengths, dtype=torch.float64).flatten()
+        )
         for name, shape in (
             ("coefficient", (terms,)),
             ("coefficient_spread", (terms,)),
@@ -162,7 +183,7 @@ class Formula(nn.Module):
             ("whitening", (elements, terms, terms)),
             ("distance_scale", (elements,)),
         ):
-            self.register_buffer(name, torch.zeros(shape))
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
         self.distance_scale.fill_(1.0)
 
     def forward(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
@@ -223,7 +244,7 @@ class Formula(nn.Module):
         of_neighbor = species.index_select(0, edge_index[1])
         pair = of_center * self.elements + of_neighbor
         x = length / self.bond_lengths.index_select(0, pair)
-        near = (x < self.density_end + 0.5 * self.density_ramp).nonzero()[:, 0]
+        near = (x < self.reach).nonzero()[:, 0]
         x = x.index_select(0, near)
         center, of_neighbor = edge_index[0].index_select(0, near), of_neighbor.index_select(0, near)
         harmonics = edge

@@ -153,10 +153,11 @@ def fit_formula(
 
 def _describe(model: Formula, item: LabeledGraph, base: str) -> _Structure:
     with torch.inference_mode():
-        averages = model.averages(*item.graph.inputs)[:, : model.terms]
+        species, edge_index, edge_vector = item.graph.inputs
+        averages = model.averages(species, edge_index, edge_vector.double())[:, : model.terms]
     return _Structure(
         item.name.removeprefix(base),
-        averages.double().cpu().numpy(),
+        averages.cpu().numpy(),
         item.graph.species.cpu().numpy(),
         item.label.double().cpu().numpy(),
     )
