@@ -7,11 +7,12 @@ is done anew without each of the seven labeled glasses, and scored on the glass 
 that glass. The number of terms, at most eight, is the smallest whose mean correlation lies within
 one standard error (over glasses) of the best.
 
-    python benchmarks/simple.py [FOLDER] [--ship]
+    python benchmarks/simple.py [FOLDER] [--ship] [--copies build/cuzr/thermal]
 
 Quantities of the glasses are kept in FOLDER and computed once (2 min; needs OVITO for Voronoi
 cells). At the end the preset `simple` is fitted to all seven glasses; with --ship it replaces the
-model in the package.
+model in the package. With --copies (of `thermal_copies.py`) it is applied to averages over 1 ps at
+300 K.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import numpy as np
 import torch
 
 import symgnn.operators  # noqa: F401  cuzr runs on them
-from symgnn.annotator import PRETRAINED, Annotator
+from symgnn.annotator import NOVEL, PRETRAINED, Annotator
 from symgnn.export import export_checkpoint
 from symgnn.graph import build_graph
 from symgnn.models.formula import Formula, FormulaConfig, Term
@@ -354,6 +355,29 @@ def one_by_one(glasses: list[Glass], names: list[str], shown: list[str]) -> dict
     return found
 
 
+def coverage(glasses: list[Glass], errors: list[np.ndarray]) -> tuple:
+    """Shares of labels inside one and two standard deviations: all, and by glass."""
+    scaled = []
+    for test, glass in enumerate(glasses):
+        std = [
+            np.sqrt(
+                np.mean(
+                    np.concatenate(
+                        [
+                            errors[other][glasses[other].species == element] ** 2
+                            for other in range(len(glasses))
+                            if other != test
+                        ]
+                    )
+                )
+            )
+            for element in range(len(ELEMENTS))
+        ]
+        scaled.append(np.abs(errors[test]) / np.take(std, glass.species))
+    shares = [[float((found < width).mean()) for found in scaled] for width in (1.0, 2.0)]
+    return np.mean(shares[0]), np.mean(shares[1]), shares[0], shares[1]
+
+
 def element_mean(glasses: list[Glass]) -> list[np.ndarray]:
     """Mean label of the element over the other glasses, a mean of means as in every fit."""
     means = np.array([[g.label[g.species == e].mean() for e in (0, 1)] for g in glasses])
@@ -481,6 +505,16 @@ def study(folder: Path, output: Path, say: Callable[[str], None]) -> None:
         f"{differences['pooled'][1]:.3f})"
     )
 
+    errors = [
+        found - y
+        for found, y in zip(selections["labels"].predictions[chosen - 1], truth, strict=True)
+    ]
+    inside = coverage(glasses, errors)
+    say("labels within one and two standard deviations, of the element on the other glasses")
+    for number in (0, 1):
+        low, high = min(inside[2 + number]), max(inside[2 + number])
+        say(f"{number + 1}: {inside[number]:.2f} ({low:.2f} to {high:.2f} by glass)")
+
     say("")
     say("one quantity alone (averages: 2.5 Å), scored on labels: mean, interval, pooled; Voronoi")
     say("volume and potential energy are less the mean of the element")
@@ -565,12 +599,32 @@ def fit_and_export(folder: Path, model: Path, say: Callable[[str], None]) -> Non
     say(Annotator(model, device="cpu").metadata["formula"])
 
 
+def at_temperature(copies: Path, model: Path, say: Callable[[str], None]) -> None:
+    """The fitted formula on averages of a run against itself on the minimum, and against labels."""
+    say("")
+    say("averages over 1 ps at 300 K, 4th and 5th ps: shift of the mean (eV), correlation with the")
+    say("formula on the minimum, with labels; there the minimum has; share of novel atoms, minimum")
+    annotator = Annotator(model, device="cpu")
+    for name in NAMES:
+        minimum = read_structures(PUBLISHED / f"{name}.xyz")[0]
+        label = minimum.arrays["energy_barrier"]
+        reference = annotator.predict([minimum])[0]
+        for found in annotator.predict(read_structures(copies / f"{name}.xyz")):
+            say(
+                f"{name:10s} {found[:, 0].mean() - reference[:, 0].mean():+.3f}  "
+                f"{correlation(found[:, 0], reference[:, 0]):.3f}  "
+                f"{correlation(found[:, 0], label):.3f} {correlation(reference[:, 0], label):.3f}  "
+                f"{(found[:, 2] > NOVEL).mean():.3f} {(reference[:, 2] > NOVEL).mean():.3f}"
+            )
+
+
 def main() -> None:
     """Study, and with --fit the shipped model."""
     parser = argparse.ArgumentParser(description=__doc__)
     build = Path(__file__).resolve().parents[1] / "build" / "simple"
     parser.add_argument("folder", type=Path, nargs="?", default=build)
     parser.add_argument("--ship", action="store_true", help="replace the model in the package")
+    parser.add_argument("--copies", type=Path, help="thermal copies of the glasses")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     if not PUBLISHED.is_dir():
@@ -583,9 +637,10 @@ def main() -> None:
         lines.append(text)
 
     study(options.folder, options.output, say)
-    fit_and_export(
-        options.folder, (PRETRAINED if options.ship else options.folder) / "simple.pt", say
-    )
+    model = (PRETRAINED if options.ship else options.folder) / "simple.pt"
+    fit_and_export(options.folder, model, say)
+    if options.copies is not None:
+        at_temperature(options.copies, model, say)
     (options.output / "simple.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
