@@ -21,7 +21,13 @@ from pydantic_core import PydanticUndefined
 
 import symgnn.cli
 from symgnn.landscape.saddle import SaddleSettings
-from symgnn.models import AnyNetworkConfig, DensityRegressionConfig, SymmetrizationConfig
+from symgnn.models import (
+    AnyNetworkConfig,
+    DensityRegressionConfig,
+    FormulaConfig,
+    SymmetrizationConfig,
+)
+from symgnn.models.formula import Term
 from symgnn.training.config import (
     PRESETS,
     DataConfig,
@@ -40,7 +46,7 @@ if TYPE_CHECKING:
 NETWORKS: tuple[type[BaseModel], ...] = get_args(get_args(AnyNetworkConfig)[0])
 CONFIGURATIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "training": (TrainingConfig, FitConfig, DataConfig, OptimizerConfig),
-    "models": (DensityRegressionConfig, *NETWORKS, SymmetrizationConfig),
+    "models": (DensityRegressionConfig, FormulaConfig, Term, *NETWORKS, SymmetrizationConfig),
     "searches": (SaddleSettings,),
 }
 """The models of each part of the configuration page, in its order."""

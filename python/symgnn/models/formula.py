@@ -42,7 +42,9 @@ class Term(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     quantity: Quantity
+    """Its kind."""
     value: float | None = None
+    """Steepness, distance in bond lengths, or degree; null for stretch and compression."""
     neighbors: str | None = None
     """Element of the neighbors that are counted; null for all."""
 
@@ -94,6 +96,7 @@ class FormulaConfig(NetworkConfig):
         ],
         min_length=1,
     )
+    """The quantities that are averaged, each with a coefficient."""
 
     def build(self, elements: int) -> "Formula":
         """A formula whose coefficients still have to be fitted."""
