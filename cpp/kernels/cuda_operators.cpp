@@ -14,6 +14,7 @@
 #include "edge_attention_cuda.h"
 #include "edge_attention_inputs.h"
 #include "edge_embedding_cuda.h"
+#include "edge_embedding_inputs.h"
 #include "operators.h"
 
 namespace symgnn {
@@ -126,41 +127,19 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> edge_attention_backwa
   return results;
 }
 
-Tensor edge_embedding_cuda(const Tensor &given_input, const Tensor &given_first_weight,
-                           const Tensor &given_first_bias, const Tensor &given_second_weight,
-                           const Tensor &given_second_bias, bool average) {
-  const Tensor input = given_input.contiguous();
-  const Tensor first_weight = given_first_weight.contiguous();
-  const Tensor first_bias = given_first_bias.contiguous();
-  const Tensor second_weight = given_second_weight.contiguous();
-  const Tensor second_bias = given_second_bias.contiguous();
-  const std::int64_t width = second_bias.numel();
-  const std::int64_t channels = first_bias.numel();
-  for (const Tensor &tensor : {first_weight, first_bias, second_weight, second_bias}) {
-    TORCH_CHECK(tensor.device() == input.device(),
-                "edge_embedding needs all of its tensors on one device");
-  }
-  TORCH_CHECK(input.dim() == 2, "input is [edges, inputs]");
-  TORCH_CHECK(width > 0 && channels > 0 && channels % width == 0,
-              "first_bias is [transformations * width], second_bias [width]");
-  TORCH_CHECK(first_weight.sizes() == torch::IntArrayRef({input.size(1), channels}),
-              "first_weight is [inputs, transformations * width]");
-  TORCH_CHECK(second_weight.sizes() == torch::IntArrayRef({width, width}),
-              "second_weight is [width, width]");
+Tensor edge_embedding_cuda(const Tensor &input, const Tensor &first_weight,
+                           const Tensor &first_bias, const Tensor &second_weight,
+                           const Tensor &second_bias, bool average) {
+  const EdgeEmbeddingInputs inputs = checked(
+      {input, first_weight, first_bias, second_weight, second_bias, second_bias.size(-1), average});
+  TORCH_CHECK(!inputs.own_second(),
+              "on the GPU, transformations share second_weight [width, width]");
   const c10::DeviceGuard guard(input.device());
-  const Tensor result = torch::empty({input.size(0), average ? width : channels}, input.options());
+  const Tensor result = torch::empty({inputs.edges(), average ? inputs.width : inputs.channels()},
+                                     inputs.input.options());
   AT_DISPATCH_FLOATING_TYPES(input.scalar_type(), "edge_embedding", [&] {
-    const kernels::EdgeEmbedding<scalar_t> task{input.size(0),
-                                                input.size(1),
-                                                width,
-                                                channels / width,
-                                                average,
-                                                pointer<scalar_t>(input),
-                                                pointer<scalar_t>(first_weight),
-                                                pointer<scalar_t>(first_bias),
-                                                pointer<scalar_t>(second_weight),
-                                                pointer<scalar_t>(second_bias),
-                                                pointer<scalar_t>(result)};
+    auto task = make_task<scalar_t>(inputs);
+    task.result = pointer<scalar_t>(result);
     check(kernels::edge_embedding_cuda(task, current_stream(input)));
   });
   return result;
