@@ -87,7 +87,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> edge_attention_backwa
     const OptionalTensor &gathered, const OptionalTensor &new_edge, const OptionalTensor &moments,
     const Tensor &projected, const Tensor &edge, const Tensor &edge_weight, const Tensor &attention,
     const OptionalTensor &output_weight, const OptionalTensor &output_bias,
-    const Tensor &edge_index, double negative_slope, bool skip) {
+    const Tensor &edge_index, double negative_slope, bool skip, bool /*wants_output*/) {
   const EdgeAttentionInputs inputs =
       checked({projected, edge, edge_weight, attention, output_weight.value_or(Tensor()),
                output_bias.value_or(Tensor()), edge_index, negative_slope, skip});
@@ -127,6 +127,18 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> edge_attention_backwa
   return results;
 }
 
+/// All gradients, of which these two are kept: simple, and no faster than it has to be.
+std::tuple<Tensor, Tensor> edge_attention_output_backward_cuda(
+    const Tensor &new_edge, const Tensor &projected, const Tensor &edge, const Tensor &edge_weight,
+    const Tensor &attention, const Tensor &edge_index, double negative_slope) {
+  const Tensor output_weight = torch::zeros({attention.numel(), edge.size(1)}, edge.options());
+  const Tensor output_bias = torch::zeros({edge.size(1)}, edge.options());
+  const auto gradients = edge_attention_backward_cuda(
+      std::nullopt, new_edge, std::nullopt, projected, edge, edge_weight, attention, output_weight,
+      output_bias, edge_index, negative_slope, false, true);
+  return {std::get<4>(gradients), std::get<5>(gradients)};
+}
+
 Tensor edge_embedding_cuda(const Tensor &input, const Tensor &first_weight,
                            const Tensor &first_bias, const Tensor &second_weight,
                            const Tensor &second_bias, bool average) {
@@ -152,6 +164,8 @@ void register_cuda_operators(torch::Library &library) {
   library.impl("edge_attention", torch::dispatch(c10::DispatchKey::CUDA, &edge_attention_cuda));
   library.impl("edge_attention_backward",
                torch::dispatch(c10::DispatchKey::CUDA, &edge_attention_backward_cuda));
+  library.impl("edge_attention_output_backward",
+               torch::dispatch(c10::DispatchKey::CUDA, &edge_attention_output_backward_cuda));
 }
 
 }  // namespace symgnn

@@ -34,9 +34,14 @@ constexpr const char *kBackwardName = "symgnn::edge_attention_backward";
 constexpr const char *kBackwardSchema =
     "edge_attention_backward(Tensor? gathered, Tensor? new_edge, Tensor? moments, "
     "Tensor projected, Tensor edge, Tensor edge_weight, Tensor attention, Tensor? output_weight, "
-    "Tensor? output_bias, Tensor edge_index, float negative_slope, bool skip) -> "
-    "(Tensor projected, Tensor edge, Tensor edge_weight, Tensor attention, Tensor output_weight, "
+    "Tensor? output_bias, Tensor edge_index, float negative_slope, bool skip, "
+    "bool wants_output) -> (Tensor projected, Tensor edge, Tensor edge_weight, Tensor attention, "
+    "Tensor output_weight, "
     "Tensor output_bias)";
+constexpr const char *kOutputBackwardSchema =
+    "edge_attention_output_backward(Tensor new_edge, Tensor projected, Tensor edge, "
+    "Tensor edge_weight, Tensor attention, Tensor edge_index, float negative_slope) -> "
+    "(Tensor output_weight, Tensor output_bias)";
 
 template <typename scalar>
 struct Functions {
@@ -109,23 +114,70 @@ Results edge_attention_cpu(const Tensor &projected, const Tensor &edge, const Te
 /// Few enough for the cache, many enough for matrix products.
 constexpr std::int64_t kEdgesOfGroup = 512;
 
-/// Gradients of the inputs that one thread adds up.
+/// The edges of a graph in groups that do not divide the edges of a center, shared out to threads.
+class Groups {
+ public:
+  Groups(const Tensor &first, std::int64_t atoms)
+      : first_(first.data_ptr<std::int64_t>()),
+        ranges_(center_ranges(first_, atoms, kEdgesOfGroup)) {
+    for (std::int64_t group = 0; group < count(); ++group) {
+      most_ = std::max(most_, first_[ranges_[group + 1]] - first_[ranges_[group]]);
+    }
+    threads_ = std::max<std::int64_t>(1, std::min<std::int64_t>(at::get_num_threads(), count()));
+  }
+
+  std::int64_t threads() const { return threads_; }
+  std::int64_t most_edges() const { return most_; }
+
+  /// Calls work(thread) on every thread, and gives it its groups with edges by `of_thread`.
+  template <typename Work>
+  void on_threads(const Work &work) const {
+    at::parallel_for(0, threads_, 1, [&](std::int64_t begin, std::int64_t end) {
+      const at::AutoDispatchBelowADInplaceOrView without_autograd;
+      for (std::int64_t thread = begin; thread < end; ++thread) {
+        work(thread);
+      }
+    });
+  }
+
+  /// Calls work(first center, end of centers, first edge, edges) for the groups of a thread.
+  template <typename Work>
+  void of_thread(std::int64_t thread, const Work &work) const {
+    for (std::int64_t group = count() * thread / threads_;
+         group < count() * (thread + 1) / threads_; ++group) {
+      const std::int64_t begin = ranges_[group];
+      const std::int64_t end = ranges_[group + 1];
+      if (first_[end] > first_[begin]) {
+        work(begin, end, first_[begin], first_[end] - first_[begin]);
+      }
+    }
+  }
+
+ private:
+  std::int64_t count() const { return static_cast<std::int64_t>(ranges_.size()) - 1; }
+
+  const std::int64_t *first_;
+  std::vector<std::int64_t> ranges_;
+  std::int64_t most_ = 0, threads_;
+};
+
+/// A tensor like this one, full of zeros, for each thread: [threads, …].
+Tensor zeros_for_threads(const Tensor &tensor, std::int64_t threads) {
+  std::vector<std::int64_t> sizes = tensor.sizes().vec();
+  sizes.insert(sizes.begin(), threads);
+  return torch::zeros(sizes, tensor.options());
+}
+
+/// Gradients of the inputs that each thread adds up.
 struct Sums {
   Tensor neighbor, edge_weight, attention, output_weight;
 
-  Sums(const EdgeAttentionInputs &inputs, std::int64_t threads)
+  Sums(const EdgeAttentionInputs &inputs, std::int64_t threads, bool wants_output)
       : neighbor(torch::zeros({threads, inputs.projected.size(0), 2 * inputs.attention.numel()},
                               inputs.projected.options())),
-        edge_weight(zeros_like(inputs.edge_weight, threads)),
-        attention(zeros_like(inputs.attention, threads)),
-        output_weight(inputs.updates_edges() ? zeros_like(inputs.output_weight, threads)
-                                             : Tensor()) {}
-
-  static Tensor zeros_like(const Tensor &tensor, std::int64_t threads) {
-    std::vector<std::int64_t> sizes = tensor.sizes().vec();
-    sizes.insert(sizes.begin(), threads);
-    return torch::zeros(sizes, tensor.options());
-  }
+        edge_weight(zeros_for_threads(inputs.edge_weight, threads)),
+        attention(zeros_for_threads(inputs.attention, threads)),
+        output_weight(wants_output ? zeros_for_threads(inputs.output_weight, threads) : Tensor()) {}
 };
 
 /// Hidden channels and scores of a group of edges, and their gradients.
@@ -159,79 +211,65 @@ Tensor given_gradient(const OptionalTensor &gradient) {
 }
 
 Gradients backward(const OptionalTensor &gathered, const OptionalTensor &new_edge,
-                   const OptionalTensor &moments, const EdgeAttentionInputs &inputs) {
+                   const OptionalTensor &moments, const EdgeAttentionInputs &inputs,
+                   bool wants_output) {
   const std::int64_t atoms = inputs.projected.size(0);
   const std::int64_t channels = inputs.attention.numel();
   const Tensor of_gathered = given_gradient(gathered);
   const Tensor of_new_edge = given_gradient(new_edge);
   const Tensor of_moments = given_gradient(moments);
   const Tensor first = first_edges(inputs.edge_index, atoms);
-  const std::int64_t *first_edge = first.data_ptr<std::int64_t>();
-  const std::vector<std::int64_t> ranges = center_ranges(first_edge, atoms, kEdgesOfGroup);
-  const auto count = static_cast<std::int64_t>(ranges.size()) - 1;
-  const std::int64_t threads =
-      std::max(std::int64_t{1}, std::min<std::int64_t>(at::get_num_threads(), count));
+  const Groups groups(first, atoms);
+  wants_output = wants_output && inputs.updates_edges();
 
-  Tensor projected = torch::zeros_like(inputs.projected);
+  Tensor projected = torch::empty_like(inputs.projected);
+  projected.narrow(1, 0, channels).zero_();  // groups without edges are left out
   Tensor edge = torch::empty_like(inputs.edge);
-  const Sums sums(inputs, threads);
+  const Sums sums(inputs, groups.threads(), wants_output);
   AT_DISPATCH_FLOATING_TYPES(inputs.projected.scalar_type(), "edge_attention_backward", [&] {
     const auto task = make_task<scalar_t>(inputs, first);
     kernels::EdgeAttentionGradient<scalar_t> gradient{};
     gradient.gathered = pointer<scalar_t>(of_gathered);
     gradient.moments = pointer<scalar_t>(of_moments);
     gradient.projected = pointer<scalar_t>(projected);
-    std::int64_t most = 0;
-    for (std::int64_t range = 0; range < count; ++range) {
-      most = std::max(most, first_edge[ranges[range + 1]] - first_edge[ranges[range]]);
-    }
-    at::parallel_for(0, threads, 1, [&](std::int64_t begin_thread, std::int64_t end_thread) {
-      const at::AutoDispatchBelowADInplaceOrView without_autograd;
-      const GroupMemory<scalar_t> memory(inputs, most);
-      for (std::int64_t thread = begin_thread; thread < end_thread; ++thread) {
-        Tensor edge_weight = sums.edge_weight[thread];
-        Tensor output_weight = sums.output_weight.defined() ? sums.output_weight[thread] : Tensor();
-        for (std::int64_t range = count * thread / threads; range < count * (thread + 1) / threads;
-             ++range) {
-          const std::int64_t begin = ranges[range];
-          const std::int64_t end = ranges[range + 1];
-          const std::int64_t start = first_edge[begin];
-          const std::int64_t edges = first_edge[end] - start;
-          if (edges == 0) {
-            continue;
-          }
-          const Tensor hidden = memory.hidden(edges);
-          Tensor hidden_gradient = memory.hidden_gradient(edges);
-          functions<scalar_t>().recompute(task, begin, end, memory.group());
-          if (of_new_edge.defined()) {
-            const Tensor given = of_new_edge.narrow(0, start, edges);
-            torch::mm_out(hidden_gradient, given, inputs.output_weight.t());
+    groups.on_threads([&](std::int64_t thread) {
+      const GroupMemory<scalar_t> memory(inputs, groups.most_edges());
+      Tensor edge_weight = sums.edge_weight[thread];
+      Tensor output_weight = wants_output ? sums.output_weight[thread] : Tensor();
+      groups.of_thread(thread, [&](std::int64_t begin, std::int64_t end, std::int64_t start,
+                                   std::int64_t edges) {
+        const Tensor hidden = memory.hidden(edges);
+        Tensor hidden_gradient = memory.hidden_gradient(edges);
+        functions<scalar_t>().recompute(task, begin, end, memory.group());
+        if (of_new_edge.defined()) {
+          const Tensor given = of_new_edge.narrow(0, start, edges);
+          torch::mm_out(hidden_gradient, given, inputs.output_weight.t());
+          if (wants_output) {
             output_weight.addmm_(hidden.t(), given);
-          } else {
-            hidden_gradient.zero_();
           }
-          functions<scalar_t>().gradient(task, gradient, begin, end, memory.group(),
-                                         sums.neighbor[thread].data_ptr<scalar_t>(),
-                                         sums.attention[thread].data_ptr<scalar_t>());
-          Tensor edge_part = edge.narrow(0, start, edges);
-          torch::mm_out(edge_part, hidden_gradient, inputs.edge_weight.t());
-          edge_weight.addmm_(inputs.edge.narrow(0, start, edges).t(), hidden_gradient);
+        } else {
+          hidden_gradient.zero_();
         }
-      }
+        functions<scalar_t>().gradient(task, gradient, begin, end, memory.group(),
+                                       sums.neighbor[thread].data_ptr<scalar_t>(),
+                                       sums.attention[thread].data_ptr<scalar_t>());
+        Tensor edge_part = edge.narrow(0, start, edges);
+        torch::mm_out(edge_part, hidden_gradient, inputs.edge_weight.t());
+        edge_weight.addmm_(inputs.edge.narrow(0, start, edges).t(), hidden_gradient);
+      });
     });
   });
-  projected.narrow(1, channels, 2 * channels).copy_(sums.neighbor.sum(0));
+  Tensor as_neighbor = projected.narrow(1, channels, 2 * channels);
+  torch::sum_out(as_neighbor, sums.neighbor, 0);
+  if (of_new_edge.defined() && inputs.skip) {
+    edge += of_new_edge;
+  }
   Tensor output_weight;
   Tensor output_bias;
-  if (inputs.updates_edges()) {
+  if (wants_output) {
     output_weight = sums.output_weight.sum(0);
-    output_bias = torch::zeros_like(inputs.output_bias);
-  }
-  if (of_new_edge.defined()) {
-    output_bias = of_new_edge.sum(0);
-    if (inputs.skip) {
-      edge += of_new_edge;
-    }
+    output_bias =
+        of_new_edge.defined() ? of_new_edge.sum(0) : torch::zeros_like(inputs.output_bias);
   }
   return {projected,     edge,       sums.edge_weight.sum(0), sums.attention.sum(0),
           output_weight, output_bias};
@@ -243,11 +281,43 @@ Gradients edge_attention_backward_cpu(const OptionalTensor &gathered,
                                       const Tensor &edge_weight, const Tensor &attention,
                                       const OptionalTensor &output_weight,
                                       const OptionalTensor &output_bias, const Tensor &edge_index,
-                                      double negative_slope, bool skip) {
+                                      double negative_slope, bool skip, bool wants_output) {
   return backward(
       gathered, new_edge, moments,
       checked({projected, edge, edge_weight, attention, output_weight.value_or(Tensor()),
-               output_bias.value_or(Tensor()), edge_index, negative_slope, skip}));
+               output_bias.value_or(Tensor()), edge_index, negative_slope, skip}),
+      wants_output);
+}
+
+/// Gradients of output_weight and output_bias alone, from that of the new edges. With batch
+/// normalization of the hidden channels, those of the moments follow from them, and are needed
+/// before anything else goes back.
+std::tuple<Tensor, Tensor> edge_attention_output_backward_cpu(
+    const Tensor &new_edge, const Tensor &projected, const Tensor &edge, const Tensor &edge_weight,
+    const Tensor &attention, const Tensor &edge_index, double negative_slope) {
+  const EdgeAttentionInputs inputs = checked({projected, edge, edge_weight, attention, Tensor(),
+                                              Tensor(), edge_index, negative_slope, false});
+  TORCH_CHECK(new_edge.sizes() == inputs.edge.sizes(), "new_edge is [edges, edge width]");
+  const Tensor of_new_edge = new_edge.contiguous();
+  const std::int64_t atoms = inputs.projected.size(0);
+  const Tensor first = first_edges(inputs.edge_index, atoms);
+  const Groups groups(first, atoms);
+  const Tensor sums = zeros_for_threads(inputs.edge_weight.t(), groups.threads());
+  AT_DISPATCH_FLOATING_TYPES(inputs.projected.scalar_type(), "edge_attention_output", [&] {
+    const auto task = make_task<scalar_t>(inputs, first);
+    groups.on_threads([&](std::int64_t thread) {
+      const Tensor hidden =
+          torch::empty({groups.most_edges(), inputs.attention.numel()}, inputs.projected.options());
+      Tensor output_weight = sums[thread];
+      groups.of_thread(thread, [&](std::int64_t begin, std::int64_t end, std::int64_t start,
+                                   std::int64_t edges) {
+        functions<scalar_t>().recompute(task, begin, end,
+                                        {hidden.data_ptr<scalar_t>(), nullptr, nullptr, nullptr});
+        output_weight.addmm_(hidden.narrow(0, 0, edges).t(), of_new_edge.narrow(0, start, edges));
+      });
+    });
+  });
+  return {sums.sum(0), of_new_edge.sum(0)};
 }
 
 /// The operator with its gradient, for whichever device has both.
@@ -289,7 +359,7 @@ class EdgeAttentionFunction : public torch::autograd::Function<EdgeAttentionFunc
         operation.call(optional(given[0]), optional(given[1]), optional(given[2]), saved[0],
                        saved[1], saved[2], saved[3], optional(saved[4]), optional(saved[5]),
                        saved[6], context->saved_data["negative_slope"].toDouble(),
-                       context->saved_data["skip"].toBool());
+                       context->saved_data["skip"].toBool(), /*wants_output=*/true);
     const Tensor none;
     return {projected, edge, edge_weight, attention, output_weight, output_bias,
             none,      none, none,        none,      none};
@@ -312,11 +382,14 @@ Results edge_attention_autograd(const Tensor &projected, const Tensor &edge,
 void register_edge_attention(torch::Library &library) {
   library.def(kSchema);
   library.def(kBackwardSchema);
+  library.def(kOutputBackwardSchema);
   library.impl("edge_attention", torch::dispatch(c10::DispatchKey::CPU, &edge_attention_cpu));
   library.impl("edge_attention",
                torch::dispatch(c10::DispatchKey::Autograd, &edge_attention_autograd));
   library.impl("edge_attention_backward",
                torch::dispatch(c10::DispatchKey::CPU, &edge_attention_backward_cpu));
+  library.impl("edge_attention_output_backward",
+               torch::dispatch(c10::DispatchKey::CPU, &edge_attention_output_backward_cpu));
 }
 
 }  // namespace symgnn

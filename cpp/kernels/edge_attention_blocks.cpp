@@ -329,7 +329,7 @@ void attend(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t 
   }
 }
 
-/// Hidden channels [E', C] and weights [H, E'] of all edges of some centers.
+/// Hidden channels [E', C] and, where wanted, weights [H, E'] of all edges of some centers.
 template <typename V, typename scalar>
 void recompute(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t end,
                const AttentionGroup<scalar> &group) {
@@ -341,10 +341,14 @@ void recompute(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64
   while (blocks.next(hidden)) {
     const Block<scalar> &block = blocks.block;
     cover<V, scalar>(HiddenTile<scalar>{block}, block.count, channels);
-    score_block<V>(block, group.weight, edges, block.first - first);
+    if (group.weight != nullptr) {
+      score_block<V>(block, group.weight, edges, block.first - first);
+    }
     hidden += block.count * channels;
   }
-  softmax_of_centers(task, begin, end, group.weight, edges);
+  if (group.weight != nullptr) {
+    softmax_of_centers(task, begin, end, group.weight, edges);
+  }
 }
 
 /// Gradient of the scores of a center's edges in one head, in place of those of the weights.

@@ -30,7 +30,7 @@ struct AttentionGroup {
 // Each on one thread, for centers begin … end − 1.
 //
 // edge_attention_centers: the results of the task; `moments` [2, C], or null, is added to.
-// recompute_group: hidden and weight of a group.
+// recompute_group: hidden and, unless null, weight of a group.
 // gradient_of_group: from hidden_gradient and the gradients given, those of the atoms as centers,
 // of the atoms as neighbors and values [N, 2C], and of the attention [C]; the last two are added
 // to.

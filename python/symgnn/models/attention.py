@@ -10,7 +10,7 @@ Source: Kamiński et al., "Rossmann-toolbox" (Brief. Bioinform. 2022), the layer
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,24 @@ def edge_attention(
         Σ_j α_ij V h_j [N, C]; new edges [E, D], empty without output; sums of f and f² over all
         edges [2, C].
     """
+    gathered, hidden = attend(projected, edge, edge_weight, attention, edge_index, negative_slope)
+    new_edge = edge[:0]
+    if output_weight is not None and output_bias is not None:
+        new_edge = torch.addmm(output_bias, hidden, output_weight)
+        if skip:
+            new_edge = new_edge + edge
+    return gathered, new_edge, torch.stack([hidden.sum(0), hidden.square().sum(0)])
+
+
+def attend(
+    projected: Tensor,
+    edge: Tensor,
+    edge_weight: Tensor,
+    attention: Tensor,
+    edge_index: Tensor,
+    negative_slope: float,
+) -> tuple[Tensor, Tensor]:
+    """Σ_j α_ij V h_j [N, C] and f [E, C], from arguments as above. Written for TorchScript."""
     atoms, channels = projected.size(0), attention.numel()
     heads, width = attention.size(0), attention.size(1)
     center, neighbor = edge_index[0], edge_index[1]
@@ -62,14 +80,7 @@ def edge_attention(
     value = projected[:, 2 * channels :].index_select(0, neighbor).view(-1, heads, width)
     message = (weight[:, :, None] * value).flatten(1)
     gathered = torch.zeros([atoms, channels], dtype=edge.dtype, device=edge.device)
-    gathered = gathered.index_add(0, center, message)
-
-    new_edge = edge[:0]
-    if output_weight is not None and output_bias is not None:
-        new_edge = torch.addmm(output_bias, hidden, output_weight)
-        if skip:
-            new_edge = new_edge + edge
-    return gathered, new_edge, torch.stack([hidden.sum(0), hidden.square().sum(0)])
+    return gathered.index_add(0, center, message), hidden
 
 
 def neighbor_softmax(score: Tensor, center: Tensor, atoms: int) -> Tensor:
@@ -122,21 +133,34 @@ class EdgeAttention(nn.Module):
     def forward(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         """Features node [N, D] and edge [E, D], updated along edge_index [2, E]."""
         projected = nn.functional.linear(node, *self.node_input())
-        new_edge = edge
-        if not self.updates_edges:
-            gathered, _, _ = self._attend(projected, edge, edge_index)
-        elif (
-            isinstance(self.edge_normalization, nn.BatchNorm1d) and self.edge_normalization.training
-        ):
-            # Statistics of f come first, then what depends on them; f is computed twice.
-            gathered, _, sums = self._attend(projected, edge, edge_index, moments=True)
-            output = self.edge_output(sums, len(edge))
-            _, new_edge, _ = self._attend(projected, edge, edge_index, *output, gather=False)
+        if torch.ops.symgnn.has_kernel("edge_attention", edge):
+            gathered, new_edge = self._fused(projected, edge, edge_index)
         else:
-            output = self.edge_output(None, len(edge))
-            gathered, new_edge, _ = self._attend(projected, edge, edge_index, *output)
+            gathered, new_edge = self._plain(projected, edge, edge_index)
         new_node = self.node_projection(self.node_normalization(gathered))
         return (node + new_node if self.skip else new_node), new_edge
+
+    def _plain(self, projected: Tensor, edge: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = projected, edge, self.edge.weight.T, self.attention, edge_index
+        gathered, hidden = attend(*inputs, self.negative_slope)
+        if not self.updates_edges:
+            return gathered, edge
+        new_edge = self.edge_projection(self.edge_normalization(hidden))
+        return gathered, edge + new_edge if self.skip else new_edge
+
+    def _fused(self, projected: Tensor, edge: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
+        inputs = projected, edge, self.edge.weight.T, self.attention
+        if self.updates_edges and isinstance(self.edge_normalization, nn.BatchNorm1d):
+            if self.edge_normalization.training:
+                results: tuple[Tensor, Tensor] = _NormalizedAttention.apply(
+                    self, edge_index, *inputs, *_output_parameters(self)
+                )
+                return results
+        output = self.edge_output(None, len(edge)) if self.updates_edges else (None, None)
+        gathered, new_edge, _ = torch.ops.symgnn.edge_attention(
+            *inputs, *output, edge_index, self.negative_slope, self.skip, True, False
+        )
+        return gathered, new_edge if self.updates_edges else edge
 
     def node_input(self) -> tuple[Tensor, Tensor]:
         """Weight [3C, D] and bias [3C] from nodes to what they are as center, neighbor, value."""
@@ -154,25 +178,76 @@ class EdgeAttention(nn.Module):
         weight: Tensor = self.edge_projection.weight.T
         bias: Tensor = self.edge_projection.bias
         if isinstance(self.edge_normalization, nn.BatchNorm1d):
-            scale, shift = batch_affine(self.edge_normalization, sums, edges)
+            statistics = None
+            if sums is not None:
+                mean, square = sums / max(edges, 1)
+                statistics = mean, (square - mean.square()).clamp(min=0.0)
+            scale, shift = batch_affine(self.edge_normalization, statistics, edges)
             weight, bias = scale[:, None] * weight, bias + shift @ weight
         return weight, bias
 
-    def _attend(
-        self,
+
+def _output_parameters(layer: EdgeAttention) -> tuple[Tensor, ...]:
+    """What ``layer.edge_output`` depends on, besides the sums."""
+    return *layer.edge_normalization.parameters(), *layer.edge_projection.parameters()
+
+
+class _NormalizedAttention(torch.autograd.Function):
+    """The operator with batch normalization of f, whose statistics come before what they change.
+
+    f is computed twice, and twice again on the way back: the gradients of the weights to new edges
+    first, from which those of the statistics follow, and then all others at once.
+    """
+
+    @staticmethod
+    def forward(
+        context: Any,
+        layer: EdgeAttention,
+        edge_index: Tensor,
         projected: Tensor,
         edge: Tensor,
-        edge_index: Tensor,
-        output_weight: Tensor | None = None,
-        output_bias: Tensor | None = None,
-        *,
-        gather: bool = True,
-        moments: bool = False,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        inputs = (projected, edge, self.edge.weight.T, self.attention, output_weight, output_bias)
-        if torch.ops.symgnn.has_kernel("edge_attention", edge):
-            results: tuple[Tensor, Tensor, Tensor] = torch.ops.symgnn.edge_attention(
-                *inputs, edge_index, self.negative_slope, self.skip, gather, moments
+        edge_weight: Tensor,
+        attention: Tensor,
+        *parameters: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Gathered [N, C] and new edges [E, D]; ``parameters`` are ``_output_parameters``."""
+        inputs = projected, edge, edge_weight, attention
+        options = edge_index, layer.negative_slope, layer.skip
+        gathered, _, sums = torch.ops.symgnn.edge_attention(
+            *inputs, None, None, *options, True, True
+        )
+        with torch.enable_grad():  # its gradient is torch's own
+            sums.requires_grad_()
+            output = layer.edge_output(sums, len(edge))
+        weight, bias = (tensor.detach() for tensor in output)
+        _, new_edge, _ = torch.ops.symgnn.edge_attention(
+            *inputs, weight, bias, *options, False, False
+        )
+        context.save_for_backward(*inputs, edge_index)
+        context.set_materialize_grads(False)
+        context.layer, context.sums, context.output = layer, sums, output
+        return gathered, new_edge
+
+    @staticmethod
+    def backward(
+        context: Any, of_gathered: Tensor | None, of_new_edge: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        """Gradients of what ``forward`` takes."""
+        *inputs, edge_index = context.saved_tensors
+        layer, parameters = context.layer, _output_parameters(context.layer)
+        of_sums, *of_parameters = [None] * (1 + len(parameters))
+        if of_new_edge is not None:
+            of_output = torch.ops.symgnn.edge_attention_output_backward(
+                of_new_edge, *inputs, edge_index, layer.negative_slope
             )
-            return results
-        return edge_attention(*inputs, edge_index, self.negative_slope, self.skip)
+            of_sums, *of_parameters = torch.autograd.grad(
+                context.output, (context.sums, *parameters), of_output, retain_graph=True
+            )
+        output = (tensor.detach() for tensor in context.output)
+        of_inputs = torch.ops.symgnn.edge_attention_backward(
+            *(of_gathered, of_new_edge, of_sums),
+            *inputs,
+            *output,
+            *(edge_index, layer.negative_slope, layer.skip, False),
+        )
+        return None, None, *of_inputs[:4], *of_parameters

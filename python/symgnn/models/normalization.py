@@ -20,34 +20,48 @@ def make_normalization(kind: Normalization, channels: int) -> nn.Module:
     return nn.LayerNorm(channels) if kind == "layer" else nn.Identity()
 
 
-def batch_affine(part: nn.BatchNorm1d, sums: Tensor | None, rows: int) -> tuple[Tensor, Tensor]:
-    """Scale and shift [C] that batch normalization comes down to, for rows that are not stored.
+def batch_affine(
+    part: nn.BatchNorm1d, statistics: tuple[Tensor, Tensor] | None, rows: int
+) -> tuple[Tensor, Tensor]:
+    """Scale and shift that batch normalization comes down to, for rows that are not stored.
 
     In training, the statistics are those of the rows, and the running ones follow, as in torch.
 
     Args:
         part: its weights, its running statistics, its mode.
-        sums: [2, C], sums of the rows and of their squares; None where ``part`` does not train.
-        rows: their number.
+        statistics: mean and variance of the rows, [C], or [T, C] of T batches in a row; None where
+            ``part`` does not train.
+        rows: their number, in each batch.
+
+    Returns:
+        [C] or [T, C].
     """
-    mean, variance = part.running_mean, part.running_var
-    assert mean is not None
-    assert variance is not None
-    if sums is not None:
-        running_mean, running_variance = mean, variance
-        mean, square = sums / max(rows, 1)
-        variance = (square - mean.square()).clamp(min=0.0)
+    if statistics is None:
+        assert part.running_mean is not None
+        assert part.running_var is not None
+        mean, variance = part.running_mean, part.running_var
+    else:
+        mean, variance = statistics
         if rows > 1:  # one row or none has no variance to remember
-            with torch.no_grad():
-                assert part.num_batches_tracked is not None
-                part.num_batches_tracked += 1
-                momentum = part.momentum
-                if momentum is None:  # the average over all batches
-                    momentum = 1.0 / float(part.num_batches_tracked)
-                running_mean.lerp_(mean.detach(), momentum)
-                running_variance.lerp_(variance.detach() * (rows / (rows - 1)), momentum)
+            _follow(part, mean.detach(), variance.detach() * (rows / (rows - 1)))
     scale = part.weight / torch.sqrt(variance + part.eps)
     return scale, part.bias - mean * scale
+
+
+def _follow(part: nn.BatchNorm1d, mean: Tensor, variance: Tensor) -> None:
+    """Let the running statistics follow those of one batch [C] or of several [T, C]."""
+    assert part.running_mean is not None
+    assert part.running_var is not None
+    assert part.num_batches_tracked is not None
+    for batch_mean, batch_variance in zip(
+        mean.view(-1, part.num_features), variance.view(-1, part.num_features), strict=True
+    ):
+        part.num_batches_tracked += 1
+        momentum = part.momentum
+        if momentum is None:  # the average over all batches
+            momentum = 1.0 / float(part.num_batches_tracked)
+        part.running_mean.lerp_(batch_mean, momentum)
+        part.running_var.lerp_(batch_variance, momentum)
 
 
 class Standardization(nn.BatchNorm1d):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .attention import EdgeAttention
 from .dropout import ByteDropout
+from .edge_encoder import embed_transformed
 from .network import BarrierNetwork, NetworkConfig
 from .normalization import make_normalization
 from .symmetrization import Distribution, Symmetrization
@@ -138,24 +139,28 @@ class SymGNN(BarrierNetwork):
         transformations = self.symmetrization().to(edge_vector.dtype)
         node = self.node_encoder(species)
         if self.config.symmetrization.level == "edge":
-            edge = torch.stack(
-                [self.embed_edges(edge_vector @ matrix.T) for matrix in transformations]
-            ).mean(0)
+            edge = self.embed_edges(edge_vector, transformations)
             return self.pass_messages(node, edge, edge_index)
         return torch.stack(
             [
-                self.pass_messages(node, self.embed_edges(edge_vector @ matrix.T), edge_index)
-                for matrix in transformations
+                self.pass_messages(node, self.embed_edges(edge_vector, matrix), edge_index)
+                for matrix in transformations.split(1)
             ]
         ).mean(0)
 
-    def embed_edges(self, edge_vector: Tensor) -> Tensor:
-        """[E, 3] → [E, D]: an embedding of the vectors, or of their lengths."""
+    def embed_edges(self, edge_vector: Tensor, transformations: Tensor) -> Tensor:
+        """[E, 3] → [E, D]: an embedding of the vectors, or of their lengths.
+
+        Args:
+            edge_vector: Å.
+            transformations: [T, 3, 3], orthogonal. The result is the mean over them.
+        """
         if self.config.edge_input == "length":
             length = edge_vector.norm(dim=1, keepdim=True)
-            edge_vector = expand_length(length, self.config.cutoff, self.config.radial_basis)
-        embedding: Tensor = self.edge_encoder(edge_vector)
-        return embedding
+            value = expand_length(length, self.config.cutoff, self.config.radial_basis)
+            identity = torch.eye(value.size(1), dtype=value.dtype, device=value.device)
+            return embed_transformed(self.edge_encoder, value, identity[None])
+        return embed_transformed(self.edge_encoder, edge_vector, transformations)
 
     def pass_messages(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> Tensor:
         """Attention layers and decoder: node [N, D], edge [E, D] → [N, 1], standardized."""
