@@ -32,13 +32,15 @@ def measure(kind: str, atoms: int, threads: int) -> None:
     from symgnn.operators import plain_torch
     from symgnn.samples import sample_slab
     from symgnn.training.config import preset
+    from symgnn.training.dataset import in_spatial_order
     from symgnn.training.loop import _keep_freed_memory, make_optimizer
 
     _keep_freed_memory()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     config = preset("paper")
-    graph = build_graph(sample_slab(atoms), config.model.cutoff, ["Cu", "Zr"], self_edges=True)
+    slab = in_spatial_order(sample_slab(atoms))
+    graph = build_graph(slab, config.model.cutoff, ["Cu", "Zr"], self_edges=True)
     network = SymGNN(config.model, 2).train()
     optimizer = make_optimizer(config.optimizer, network)
     label = torch.randn(atoms, 1)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from symgnn.models import SymGNN, SymGNNConfig, settle_normalization
-from symgnn.models.attention import EdgeAttention, edge_attention
+from symgnn.models.attention import EdgeAttention, attend, edge_attention
 from symgnn.models.dropout import ByteDropout
 from symgnn.models.symgnn import SymmetrizationConfig
 from symgnn.operators import plain_torch
@@ -211,6 +211,54 @@ def test_training_with_the_operator_is_training_without(normalization, updates_e
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("width", [16, 5])
+@pytest.mark.parametrize("edges", [0, 1, 7, 3000])
+def test_gradient_of_the_output_weight_alone(edges, width):
+    """What batch normalization asks for first is what all gradients at once contain."""
+    inputs = random_inputs(10, edges=edges, heads=3, width=width, edge_width=width)
+    generator = torch.Generator().manual_seed(0)
+    new_edge = torch.randn(edges, width, generator=generator, dtype=torch.float64)
+    weight, bias = torch.ops.symgnn.edge_attention_output_backward(
+        new_edge, *inputs[:4], inputs[6], SLOPE
+    )
+    every = torch.ops.symgnn.edge_attention_backward(
+        None, new_edge, None, *inputs, SLOPE, True, True
+    )
+    _, hidden = attend(*inputs[:4], inputs[6], SLOPE)
+    for found in (weight, every[4]):
+        assert torch.allclose(found, hidden.T @ new_edge, rtol=0, atol=1e-10)
+    for found in (bias, every[5]):
+        assert torch.allclose(found, new_edge.sum(0), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("node_only", [True, False])
+def test_gradient_with_batch_normalization(node_only):
+    """Against finite differences, with results that the loss reads or leaves alone."""
+    layer, node, edge, edge_index = layer_and_graph()
+    node, edge, edge_index = node[:9], edge[:50], edge_index[:, :50].clamp(max=8)
+    leaves = node.requires_grad_(), edge.requires_grad_(), *layer.parameters()
+    layer.node_normalization.eval()
+
+    def call(node, edge, *_):
+        new_node, new_edge = layer(node, edge, edge_index)
+        return new_node if node_only else (new_node, new_edge)
+
+    assert torch.autograd.gradcheck(call, leaves)
+
+
+@pytest.mark.parametrize("atoms", [1, 5])
+def test_layer_without_edges_trains(atoms):
+    layer, *_ = layer_and_graph()
+    layer.node_normalization.eval()
+    node = torch.randn(atoms, 8, dtype=torch.float64, requires_grad=True)
+    edge = torch.empty(0, 8, dtype=torch.float64, requires_grad=True)
+    new_node, new_edge = layer(node, edge, torch.empty(2, 0, dtype=torch.int64))
+    (new_node.sum() + new_edge.sum()).backward()
+    assert new_edge.shape == edge.shape
+    assert torch.equal(node.grad, torch.ones_like(node))  # through the skip connection alone
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in layer.parameters())
+
+
 def test_batch_normalization_is_that_of_torch():
     """Statistics from sums of f against torch's own module on f itself."""
     layer, node, edge, edge_index = layer_and_graph()
@@ -293,3 +341,24 @@ def test_dropout_zeroes_the_share_that_it_should_and_keeps_the_mean():
     assert torch.equal(dropout(value), dropped)
     assert dropout.eval()(value) is value
     assert ByteDropout(0.0)(value) is value
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(0, 8), (3, 5), (1000, 32)])
+def test_dropout_fused_is_dropout_in_plain_torch(shape, dtype):
+    results = []
+    for choice in (nullcontext, plain_torch):
+        value = torch.linspace(-1.0, 1.0, shape[0] * shape[1], dtype=dtype).view(shape)
+        value.requires_grad_()
+        torch.manual_seed(0)
+        with choice():
+            dropped = ByteDropout(0.3)(value)
+        dropped.square().sum().backward()
+        results.append((dropped, value.grad))
+    for one, other in zip(*results, strict=True):
+        assert torch.allclose(one, other, rtol=1e-6, atol=0)
+
+
+def test_dropout_takes_one_byte_for_each_element():
+    with pytest.raises(RuntimeError, match="one for each element"):
+        torch.ops.symgnn.byte_dropout(torch.ones(4), torch.ones(3, dtype=torch.uint8), 64)

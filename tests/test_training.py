@@ -24,6 +24,7 @@ from symgnn.models import settle_normalization
 from symgnn.structures import write_structures
 from symgnn.training.checkpoint import load_checkpoint, save_checkpoint
 from symgnn.training.config import PRESETS, dump_config, load_config, parse_config, preset
+from symgnn.training.dataset import in_spatial_order
 from symgnn.training.loop import COLUMNS, Run, train
 from symgnn.training.metrics import compute_metrics
 
@@ -223,6 +224,26 @@ def test_exact_normalization_is_that_of_the_training_structures(settings, tmp_pa
         if one.is_floating_point()
     ]
     assert (max(differences) < 1e-6) == exact
+
+
+def test_atoms_and_their_labels_are_put_in_spatial_order():
+    """Neighbors come to lie nearer in memory, and the structure remains what it is."""
+    atoms = random_glass(10, 1)
+    atoms = atoms[np.random.default_rng(0).permutation(len(atoms))]
+    atoms.arrays["number"] = np.arange(len(atoms))
+    ordered = in_spatial_order(atoms)
+    number = ordered.arrays["number"]
+    assert sorted(number) == list(range(len(atoms)))
+    assert np.array_equal(ordered.positions, atoms.positions[number])
+    assert np.array_equal(ordered.numbers, atoms.numbers[number])
+    assert np.array_equal(ordered.cell, atoms.cell)
+    assert ordered.pbc.all()
+
+    def distance_in_memory(atoms):
+        center, neighbor = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 5.0)[0]
+        return np.abs(center - neighbor).mean()
+
+    assert distance_in_memory(ordered) < 0.6 * distance_in_memory(atoms)
 
 
 def test_atoms_without_label_do_not_teach(settings, tmp_path):

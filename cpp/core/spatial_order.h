@@ -18,6 +18,8 @@ class SpatialOrder {
   explicit SpatialOrder(const Structure &structure);
 
   std::size_t size() const { return atom_.size(); }
+  /// The atom of each row.
+  const std::vector<std::int64_t> &atoms() const { return atom_; }
   /// Positions of a structure with as many atoms, in this order: n × 3, Å.
   std::vector<double> positions(const Structure &structure) const;
   /// Its species in this order: int64 [n].
@@ -26,7 +28,7 @@ class SpatialOrder {
   std::vector<double> back(const torch::Tensor &rows) const;
 
  private:
-  std::vector<std::int64_t> atom_;  ///< of each row
+  std::vector<std::int64_t> atom_;
 };
 
 }  // namespace symgnn

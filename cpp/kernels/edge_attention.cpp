@@ -47,11 +47,12 @@ template <typename scalar>
 struct Functions {
   void (*attend)(const kernels::EdgeAttention<scalar> &, std::int64_t, std::int64_t, scalar *,
                  scalar *);
-  void (*recompute)(const kernels::EdgeAttention<scalar> &, std::int64_t, std::int64_t,
-                    const kernels::AttentionGroup<scalar> &);
   void (*gradient)(const kernels::EdgeAttention<scalar> &,
-                   const kernels::EdgeAttentionGradient<scalar> &, std::int64_t, std::int64_t,
-                   const kernels::AttentionGroup<scalar> &, scalar *, scalar *);
+                   const kernels::EdgeAttentionGradient<scalar> &,
+                   const kernels::TransposedWeights<scalar> &, std::int64_t, std::int64_t,
+                   const kernels::AttentionGroup<scalar> &, const kernels::AttentionSums<scalar> &);
+  void (*output_gradient)(const kernels::EdgeAttention<scalar> &, const scalar *, std::int64_t,
+                          std::int64_t, scalar *, scalar *);
 };
 
 /// Those for the instruction set of this processor.
@@ -60,15 +61,15 @@ Functions<scalar> functions() {
   switch (kernels::capability()) {
 #ifdef SYMGNN_X86_CAPABILITIES
     case kernels::Capability::avx512:
-      return {kernels::avx512::edge_attention_centers, kernels::avx512::recompute_group,
-              kernels::avx512::gradient_of_group};
+      return {kernels::avx512::edge_attention_centers, kernels::avx512::gradient_of_group,
+              kernels::avx512::gradient_of_output};
     case kernels::Capability::avx2:
-      return {kernels::avx2::edge_attention_centers, kernels::avx2::recompute_group,
-              kernels::avx2::gradient_of_group};
+      return {kernels::avx2::edge_attention_centers, kernels::avx2::gradient_of_group,
+              kernels::avx2::gradient_of_output};
 #endif
     default:
-      return {kernels::baseline::edge_attention_centers, kernels::baseline::recompute_group,
-              kernels::baseline::gradient_of_group};
+      return {kernels::baseline::edge_attention_centers, kernels::baseline::gradient_of_group,
+              kernels::baseline::gradient_of_output};
   }
 }
 
@@ -111,7 +112,7 @@ Results edge_attention_cpu(const Tensor &projected, const Tensor &edge, const Te
                  gather, moments);
 }
 
-/// Few enough for the cache, many enough for matrix products.
+/// Few enough for the cache.
 constexpr std::int64_t kEdgesOfGroup = 512;
 
 /// The edges of a graph in groups that do not divide the edges of a center, shared out to threads.
@@ -133,14 +134,13 @@ class Groups {
   template <typename Work>
   void on_threads(const Work &work) const {
     at::parallel_for(0, threads_, 1, [&](std::int64_t begin, std::int64_t end) {
-      const at::AutoDispatchBelowADInplaceOrView without_autograd;
       for (std::int64_t thread = begin; thread < end; ++thread) {
         work(thread);
       }
     });
   }
 
-  /// Calls work(first center, end of centers, first edge, edges) for the groups of a thread.
+  /// Calls work(first center, end of centers) for the groups of a thread.
   template <typename Work>
   void of_thread(std::int64_t thread, const Work &work) const {
     for (std::int64_t group = count() * thread / threads_;
@@ -148,7 +148,7 @@ class Groups {
       const std::int64_t begin = ranges_[group];
       const std::int64_t end = ranges_[group + 1];
       if (first_[end] > first_[begin]) {
-        work(begin, end, first_[begin], first_[end] - first_[begin]);
+        work(begin, end);
       }
     }
   }
@@ -180,25 +180,23 @@ struct Sums {
         output_weight(wants_output ? zeros_for_threads(inputs.output_weight, threads) : Tensor()) {}
 };
 
-/// Hidden channels and scores of a group of edges, and their gradients.
+/// Memory for a group of at most `edges` edges.
 template <typename scalar>
 class GroupMemory {
  public:
-  GroupMemory(const EdgeAttentionInputs &inputs, std::int64_t edges)
-      : hidden_(torch::empty({edges, inputs.attention.numel()}, inputs.projected.options())),
-        hidden_gradient_(torch::empty_like(hidden_)),
-        weight_(torch::empty({edges * inputs.attention.size(0)}, inputs.projected.options())),
-        score_gradient_(torch::empty_like(weight_)) {}
+  GroupMemory(const kernels::EdgeAttention<scalar> &task, std::int64_t edges)
+      : channels_(task.heads * task.width),
+        hidden_((edges + kernels::kBlockEdges) * channels_),
+        weight_(2 * edges * task.heads) {}
 
-  Tensor hidden(std::int64_t edges) const { return hidden_.narrow(0, 0, edges); }
-  Tensor hidden_gradient(std::int64_t edges) const { return hidden_gradient_.narrow(0, 0, edges); }
-  kernels::AttentionGroup<scalar> group() const {
-    return {hidden_.data_ptr<scalar>(), hidden_gradient_.data_ptr<scalar>(),
-            weight_.data_ptr<scalar>(), score_gradient_.data_ptr<scalar>()};
+  kernels::AttentionGroup<scalar> group() {
+    return {hidden_.data() + kernels::kBlockEdges * channels_, weight_.data(),
+            weight_.data() + weight_.size() / 2, hidden_.data()};
   }
 
  private:
-  Tensor hidden_, hidden_gradient_, weight_, score_gradient_;
+  std::int64_t channels_;
+  std::vector<scalar> hidden_, weight_;
 };
 
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
@@ -225,6 +223,9 @@ Gradients backward(const OptionalTensor &gathered, const OptionalTensor &new_edg
   Tensor projected = torch::empty_like(inputs.projected);
   projected.narrow(1, 0, channels).zero_();  // groups without edges are left out
   Tensor edge = torch::empty_like(inputs.edge);
+  const Tensor edge_weight = inputs.edge_weight.t().contiguous();
+  const Tensor output_weight =
+      inputs.updates_edges() ? inputs.output_weight.t().contiguous() : Tensor();
   const Sums sums(inputs, groups.threads(), wants_output);
   AT_DISPATCH_FLOATING_TYPES(inputs.projected.scalar_type(), "edge_attention_backward", [&] {
     const auto task = make_task<scalar_t>(inputs, first);
@@ -232,47 +233,33 @@ Gradients backward(const OptionalTensor &gathered, const OptionalTensor &new_edg
     gradient.gathered = pointer<scalar_t>(of_gathered);
     gradient.moments = pointer<scalar_t>(of_moments);
     gradient.projected = pointer<scalar_t>(projected);
+    gradient.edge = pointer<scalar_t>(edge);
+    gradient.new_edge = pointer<scalar_t>(of_new_edge);
+    const kernels::TransposedWeights<scalar_t> weights{pointer<scalar_t>(edge_weight),
+                                                       pointer<scalar_t>(output_weight)};
     groups.on_threads([&](std::int64_t thread) {
-      const GroupMemory<scalar_t> memory(inputs, groups.most_edges());
-      Tensor edge_weight = sums.edge_weight[thread];
-      Tensor output_weight = wants_output ? sums.output_weight[thread] : Tensor();
-      groups.of_thread(thread, [&](std::int64_t begin, std::int64_t end, std::int64_t start,
-                                   std::int64_t edges) {
-        const Tensor hidden = memory.hidden(edges);
-        Tensor hidden_gradient = memory.hidden_gradient(edges);
-        functions<scalar_t>().recompute(task, begin, end, memory.group());
-        if (of_new_edge.defined()) {
-          const Tensor given = of_new_edge.narrow(0, start, edges);
-          torch::mm_out(hidden_gradient, given, inputs.output_weight.t());
-          if (wants_output) {
-            output_weight.addmm_(hidden.t(), given);
-          }
-        } else {
-          hidden_gradient.zero_();
-        }
-        functions<scalar_t>().gradient(task, gradient, begin, end, memory.group(),
-                                       sums.neighbor[thread].data_ptr<scalar_t>(),
-                                       sums.attention[thread].data_ptr<scalar_t>());
-        Tensor edge_part = edge.narrow(0, start, edges);
-        torch::mm_out(edge_part, hidden_gradient, inputs.edge_weight.t());
-        edge_weight.addmm_(inputs.edge.narrow(0, start, edges).t(), hidden_gradient);
+      GroupMemory<scalar_t> memory(task, groups.most_edges());
+      const kernels::AttentionSums<scalar_t> of_thread{
+          sums.neighbor[thread].data_ptr<scalar_t>(), sums.edge_weight[thread].data_ptr<scalar_t>(),
+          sums.attention[thread].data_ptr<scalar_t>(),
+          wants_output ? sums.output_weight[thread].data_ptr<scalar_t>() : nullptr};
+      groups.of_thread(thread, [&](std::int64_t begin, std::int64_t end) {
+        functions<scalar_t>().gradient(task, gradient, weights, begin, end, memory.group(),
+                                       of_thread);
       });
     });
   });
   Tensor as_neighbor = projected.narrow(1, channels, 2 * channels);
   torch::sum_out(as_neighbor, sums.neighbor, 0);
-  if (of_new_edge.defined() && inputs.skip) {
-    edge += of_new_edge;
-  }
-  Tensor output_weight;
-  Tensor output_bias;
+  Tensor of_output_weight;
+  Tensor of_output_bias;
   if (wants_output) {
-    output_weight = sums.output_weight.sum(0);
-    output_bias =
+    of_output_weight = sums.output_weight.sum(0);
+    of_output_bias =
         of_new_edge.defined() ? of_new_edge.sum(0) : torch::zeros_like(inputs.output_bias);
   }
-  return {projected,     edge,       sums.edge_weight.sum(0), sums.attention.sum(0),
-          output_weight, output_bias};
+  return {projected,        edge,          sums.edge_weight.sum(0), sums.attention.sum(0),
+          of_output_weight, of_output_bias};
 }
 
 Gradients edge_attention_backward_cpu(const OptionalTensor &gathered,
@@ -306,14 +293,10 @@ std::tuple<Tensor, Tensor> edge_attention_output_backward_cpu(
   AT_DISPATCH_FLOATING_TYPES(inputs.projected.scalar_type(), "edge_attention_output", [&] {
     const auto task = make_task<scalar_t>(inputs, first);
     groups.on_threads([&](std::int64_t thread) {
-      const Tensor hidden =
-          torch::empty({groups.most_edges(), inputs.attention.numel()}, inputs.projected.options());
-      Tensor output_weight = sums[thread];
-      groups.of_thread(thread, [&](std::int64_t begin, std::int64_t end, std::int64_t start,
-                                   std::int64_t edges) {
-        functions<scalar_t>().recompute(task, begin, end,
-                                        {hidden.data_ptr<scalar_t>(), nullptr, nullptr, nullptr});
-        output_weight.addmm_(hidden.narrow(0, 0, edges).t(), of_new_edge.narrow(0, start, edges));
+      std::vector<scalar_t> workspace(kernels::kBlockEdges * task.heads * task.width);
+      groups.of_thread(thread, [&](std::int64_t begin, std::int64_t end) {
+        functions<scalar_t>().output_gradient(task, of_new_edge.data_ptr<scalar_t>(), begin, end,
+                                              workspace.data(), sums[thread].data_ptr<scalar_t>());
       });
     });
   });

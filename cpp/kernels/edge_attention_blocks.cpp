@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-#include "tiles.h"
+#include "products.h"
 
 namespace symgnn::kernels::SYMGNN_CAPABILITY {
 
@@ -329,7 +329,7 @@ void attend(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t 
   }
 }
 
-/// Hidden channels [E', C] and, where wanted, weights [H, E'] of all edges of some centers.
+/// Hidden channels [E', C] and weights [H, E'] of all edges of some centers.
 template <typename V, typename scalar>
 void recompute(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t end,
                const AttentionGroup<scalar> &group) {
@@ -341,14 +341,10 @@ void recompute(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64
   while (blocks.next(hidden)) {
     const Block<scalar> &block = blocks.block;
     cover<V, scalar>(HiddenTile<scalar>{block}, block.count, channels);
-    if (group.weight != nullptr) {
-      score_block<V>(block, group.weight, edges, block.first - first);
-    }
+    score_block<V>(block, group.weight, edges, block.first - first);
     hidden += block.count * channels;
   }
-  if (group.weight != nullptr) {
-    softmax_of_centers(task, begin, end, group.weight, edges);
-  }
+  softmax_of_centers(task, begin, end, group.weight, edges);
 }
 
 /// Gradient of the scores of a center's edges in one head, in place of those of the weights.
@@ -389,19 +385,20 @@ inline void back_through_gather(const EdgeAttention<scalar> &task, const scalar 
   }
 }
 
-/// Back from the hidden channels of one edge, number `row` of the group, to what entered the
-/// LeakyReLU, in place, and on to its center, its neighbor and the attention.
+/// Back from the hidden channels of one edge, number `row` of the block and `number` of the group's
+/// `edges`, to what entered the LeakyReLU, in place, and on to its center, its neighbor and the
+/// attention.
 template <typename V, typename scalar>
 inline void back_through_edge(const EdgeAttention<scalar> &task,
                               const EdgeAttentionGradient<scalar> &gradient,
                               const AttentionGroup<scalar> &group, std::int64_t row,
-                              std::int64_t edges, scalar *center_gradient,
+                              std::int64_t number, std::int64_t edges, scalar *center_gradient,
                               scalar *neighbor_gradient, scalar *attention_gradient) {
   const std::int64_t channels = task.heads * task.width;
   scalar *hidden_gradient = group.hidden_gradient + row * channels;
-  const scalar *hidden_of_edge = group.hidden + row * channels;
+  const scalar *hidden_of_edge = group.hidden + number * channels;
   for (std::int64_t head = 0; head < task.heads; ++head) {
-    const scalar of_score = gradient.gathered ? group.score_gradient[head * edges + row] : 0;
+    const scalar of_score = gradient.gathered ? group.score_gradient[head * edges + number] : 0;
     for (std::int64_t c = head * task.width; c < (head + 1) * task.width; c += lanes<V, scalar>) {
       const V hidden = load<V>(hidden_of_edge + c);
       V given = load<V>(hidden_gradient + c);
@@ -422,30 +419,106 @@ inline void back_through_edge(const EdgeAttention<scalar> &task,
   }
 }
 
-/// Back from the hidden channels of a group to what entered the LeakyReLU, in place, and to atoms.
+/// Back from the new edges of a block to its hidden channels; zero where nobody reads them.
+template <typename V, typename scalar>
+inline void back_through_output(const Block<scalar> &block, const scalar *given,
+                                const scalar *transposed, scalar *hidden_gradient,
+                                scalar *output_weight) {
+  const std::int64_t channels = block.channels();
+  const std::int64_t width = block.task.edge_width;
+  if (given == nullptr) {
+    for (std::int64_t k = 0; k < block.count * channels; ++k) {
+      hidden_gradient[k] = 0;
+    }
+    return;
+  }
+  const auto keep = [=](std::int64_t row, std::int64_t c, const V &sum) {
+    store(hidden_gradient + row * channels + c, sum);
+  };
+  cover<V, scalar>(LayerTile{given, width, width, transposed, channels,
+                             static_cast<const scalar *>(nullptr), keep},
+                   block.count, channels);
+  if (output_weight != nullptr) {
+    cover<V, scalar>(TransposedTile<scalar>{block.hidden, channels, given, width, block.count,
+                                            output_weight, width},
+                     channels, width);
+  }
+}
+
+/// Back from before the LeakyReLU of a block to its edges, which also gave `given` with skip, and
+/// to their weight.
+template <typename V, typename scalar>
+inline void back_to_edges(const Block<scalar> &block, const scalar *hidden_gradient,
+                          const scalar *given, const scalar *transposed, scalar *edge_gradient,
+                          scalar *edge_weight) {
+  const EdgeAttention<scalar> &task = block.task;
+  const std::int64_t channels = block.channels();
+  const std::int64_t width = task.edge_width;
+  const bool skip = task.skip && given != nullptr;
+  const auto keep = [=](std::int64_t row, std::int64_t c, const V &sum) {
+    const std::int64_t place = row * width + c;
+    store(edge_gradient + place, skip ? sum + load<V>(given + place) : sum);
+  };
+  cover<V, scalar>(LayerTile{hidden_gradient, channels, channels, transposed, width,
+                             static_cast<const scalar *>(nullptr), keep},
+                   block.count, width);
+  cover<V, scalar>(TransposedTile<scalar>{task.edge + block.first * width, width, hidden_gradient,
+                                          channels, block.count, edge_weight, channels},
+                   width, channels);
+}
+
 template <typename V, typename scalar>
 void back(const EdgeAttention<scalar> &task, const EdgeAttentionGradient<scalar> &gradient,
-          std::int64_t begin, std::int64_t end, const AttentionGroup<scalar> &group,
-          scalar *neighbor_gradient, scalar *attention_gradient) {
+          const TransposedWeights<scalar> &transposed, std::int64_t begin, std::int64_t end,
+          const AttentionGroup<scalar> &group, const AttentionSums<scalar> &sums) {
   const std::int64_t channels = task.heads * task.width;
-  const std::int64_t edges = task.first[end] - task.first[begin];
+  const std::int64_t first = task.first[begin];
+  const std::int64_t edges = task.first[end] - first;
+  recompute<V>(task, begin, end, group);
   for (std::int64_t center = begin; center < end; ++center) {
-    const std::int64_t offset = task.first[center] - task.first[begin];
-    const std::int64_t count = task.first[center + 1] - task.first[center];
-    if (gradient.gathered != nullptr) {
-      back_through_gather<V>(task, gradient.gathered + center * channels, center,
-                             group.weight + offset, group.score_gradient + offset, edges,
-                             neighbor_gradient);
-    }
+    const std::int64_t offset = task.first[center] - first;
     scalar *center_gradient = gradient.projected + 3 * channels * center;
     for (std::int64_t c = 0; c < channels; ++c) {
       center_gradient[c] = 0;
     }
-    for (std::int64_t k = 0; k < count; ++k) {
-      const std::int64_t neighbor = task.neighbor[task.first[center] + k];
-      back_through_edge<V>(task, gradient, group, offset + k, edges, center_gradient,
-                           neighbor_gradient + 2 * channels * neighbor, attention_gradient);
+    if (gradient.gathered != nullptr) {
+      back_through_gather<V>(task, gradient.gathered + center * channels, center,
+                             group.weight + offset, group.score_gradient + offset, edges,
+                             sums.neighbor);
     }
+  }
+  Blocks<scalar> blocks(task, begin, first, first + edges);
+  scalar *hidden = group.hidden;
+  while (blocks.next(hidden)) {
+    const Block<scalar> &block = blocks.block;
+    const std::int64_t place = block.first * task.edge_width;
+    const scalar *given = gradient.new_edge == nullptr ? nullptr : gradient.new_edge + place;
+    back_through_output<V>(block, given, transposed.output, group.hidden_gradient,
+                           sums.output_weight);
+    for (std::int64_t row = 0; row < block.count; ++row) {
+      const std::int64_t edge = block.first + row;
+      back_through_edge<V>(task, gradient, group, row, edge - first, edges,
+                           gradient.projected + 3 * channels * block.center[row],
+                           sums.neighbor + 2 * channels * task.neighbor[edge], sums.attention);
+    }
+    back_to_edges<V>(block, static_cast<const scalar *>(group.hidden_gradient), given,
+                     transposed.edge, gradient.edge + place, sums.edge_weight);
+    hidden += block.count * channels;
+  }
+}
+
+template <typename V, typename scalar>
+void back_to_output(const EdgeAttention<scalar> &task, const scalar *given, std::int64_t begin,
+                    std::int64_t end, scalar *hidden, scalar *output_weight) {
+  const std::int64_t channels = task.heads * task.width;
+  const std::int64_t width = task.edge_width;
+  Blocks<scalar> blocks(task, begin, task.first[begin], task.first[end]);
+  while (blocks.next(hidden)) {
+    const Block<scalar> &block = blocks.block;
+    cover<V, scalar>(HiddenTile<scalar>{block}, block.count, channels);
+    cover<V, scalar>(TransposedTile<scalar>{hidden, channels, given + block.first * width, width,
+                                            block.count, output_weight, width},
+                     channels, width);
   }
 }
 
@@ -458,25 +531,25 @@ bool fits_vectors(const EdgeAttention<scalar> &task) {
 
 }  // namespace
 
-#define SYMGNN_DEFINE(scalar)                                                                     \
-  void edge_attention_centers(const EdgeAttention<scalar> &task, std::int64_t begin,              \
-                              std::int64_t end, scalar *workspace, scalar *moments) {             \
-    fits_vectors(task) ? attend<Vector<scalar>>(task, begin, end, workspace, moments)             \
-                       : attend<scalar>(task, begin, end, workspace, moments);                    \
-  }                                                                                               \
-  void recompute_group(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t end,   \
-                       const AttentionGroup<scalar> &group) {                                     \
-    fits_vectors(task) ? recompute<Vector<scalar>>(task, begin, end, group)                       \
-                       : recompute<scalar>(task, begin, end, group);                              \
-  }                                                                                               \
-  void gradient_of_group(const EdgeAttention<scalar> &task,                                       \
-                         const EdgeAttentionGradient<scalar> &gradient, std::int64_t begin,       \
-                         std::int64_t end, const AttentionGroup<scalar> &group,                   \
-                         scalar *neighbor_gradient, scalar *attention_gradient) {                 \
-    fits_vectors(task)                                                                            \
-        ? back<Vector<scalar>>(task, gradient, begin, end, group, neighbor_gradient,              \
-                               attention_gradient)                                                \
-        : back<scalar>(task, gradient, begin, end, group, neighbor_gradient, attention_gradient); \
+#define SYMGNN_DEFINE(scalar)                                                                      \
+  void edge_attention_centers(const EdgeAttention<scalar> &task, std::int64_t begin,               \
+                              std::int64_t end, scalar *workspace, scalar *moments) {              \
+    fits_vectors(task) ? attend<Vector<scalar>>(task, begin, end, workspace, moments)              \
+                       : attend<scalar>(task, begin, end, workspace, moments);                     \
+  }                                                                                                \
+  void gradient_of_group(                                                                          \
+      const EdgeAttention<scalar> &task, const EdgeAttentionGradient<scalar> &gradient,            \
+      const TransposedWeights<scalar> &transposed, std::int64_t begin, std::int64_t end,           \
+      const AttentionGroup<scalar> &group, const AttentionSums<scalar> &sums) {                    \
+    fits_vectors(task) ? back<Vector<scalar>>(task, gradient, transposed, begin, end, group, sums) \
+                       : back<scalar>(task, gradient, transposed, begin, end, group, sums);        \
+  }                                                                                                \
+  void gradient_of_output(const EdgeAttention<scalar> &task, const scalar *given,                  \
+                          std::int64_t begin, std::int64_t end, scalar *workspace,                 \
+                          scalar *output_weight) {                                                 \
+    fits_vectors(task)                                                                             \
+        ? back_to_output<Vector<scalar>>(task, given, begin, end, workspace, output_weight)        \
+        : back_to_output<scalar>(task, given, begin, end, workspace, output_weight);               \
   }
 SYMGNN_DEFINE(float)
 SYMGNN_DEFINE(double)

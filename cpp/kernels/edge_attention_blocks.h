@@ -22,27 +22,43 @@ std::int64_t workspace_size(const EdgeAttention<scalar> &task, std::int64_t most
 template <typename scalar>
 struct AttentionGroup {
   scalar *hidden;           ///< [E', C]
-  scalar *hidden_gradient;  ///< [E', C]: given, and replaced by that before the LeakyReLU
   scalar *weight;           ///< [H, E']
   scalar *score_gradient;   ///< [H, E']
+  scalar *hidden_gradient;  ///< [kBlockEdges, C]
+};
+
+/// Weights of the task from columns to rows.
+template <typename scalar>
+struct TransposedWeights {
+  const scalar *edge;    ///< [C, D]
+  const scalar *output;  ///< [D, C], or null
+};
+
+/// Gradients that one thread adds up.
+template <typename scalar>
+struct AttentionSums {
+  scalar *neighbor;       ///< [N, 2C], of atoms as neighbors and as values
+  scalar *edge_weight;    ///< [D, C]
+  scalar *attention;      ///< [C]
+  scalar *output_weight;  ///< [C, D], or null: not wanted
 };
 
 // Each on one thread, for centers begin … end − 1.
 //
 // edge_attention_centers: the results of the task; `moments` [2, C], or null, is added to.
-// recompute_group: hidden and, unless null, weight of a group.
-// gradient_of_group: from hidden_gradient and the gradients given, those of the atoms as centers,
-// of the atoms as neighbors and values [N, 2C], and of the attention [C]; the last two are added
-// to.
-#define SYMGNN_DECLARE_SCALAR(scalar)                                                           \
-  void edge_attention_centers(const EdgeAttention<scalar> &task, std::int64_t begin,            \
-                              std::int64_t end, scalar *workspace, scalar *moments);            \
-  void recompute_group(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64_t end, \
-                       const AttentionGroup<scalar> &group);                                    \
-  void gradient_of_group(const EdgeAttention<scalar> &task,                                     \
-                         const EdgeAttentionGradient<scalar> &gradient, std::int64_t begin,     \
-                         std::int64_t end, const AttentionGroup<scalar> &group,                 \
-                         scalar *neighbor_gradient, scalar *attention_gradient);
+// gradient_of_group: from the gradients given, those of the edges and of the atoms as centers, and
+// the sums. Keeps all edges of the centers at once.
+// gradient_of_output: adds to `output_weight` [C, D] alone; workspace: kBlockEdges · C scalars.
+#define SYMGNN_DECLARE_SCALAR(scalar)                                                         \
+  void edge_attention_centers(const EdgeAttention<scalar> &task, std::int64_t begin,          \
+                              std::int64_t end, scalar *workspace, scalar *moments);          \
+  void gradient_of_group(                                                                     \
+      const EdgeAttention<scalar> &task, const EdgeAttentionGradient<scalar> &gradient,       \
+      const TransposedWeights<scalar> &transposed, std::int64_t begin, std::int64_t end,      \
+      const AttentionGroup<scalar> &group, const AttentionSums<scalar> &sums);                \
+  void gradient_of_output(const EdgeAttention<scalar> &task, const scalar *new_edge_gradient, \
+                          std::int64_t begin, std::int64_t end, scalar *workspace,            \
+                          scalar *output_weight);
 #define SYMGNN_DECLARE(capability) \
   namespace capability {           \
   SYMGNN_DECLARE_SCALAR(float)     \

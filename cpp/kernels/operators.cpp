@@ -37,6 +37,7 @@ void register_operators() {
     auto made = std::make_unique<torch::Library>(torch::Library::DEF, "symgnn", std::nullopt,
                                                  __FILE__, __LINE__);
     made->def("has_kernel(str operator, Tensor tensor) -> bool", &has_kernel);
+    register_byte_dropout(*made);
     register_edge_attention(*made);
     register_edge_embedding(*made);
     register_local_densities(*made);

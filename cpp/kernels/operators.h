@@ -11,6 +11,7 @@ namespace symgnn {
 /// LAMMPS plugin both carry these operators, and may both be loaded.
 void register_operators();
 
+void register_byte_dropout(torch::Library &library);
 void register_edge_attention(torch::Library &library);
 void register_edge_embedding(torch::Library &library);
 void register_local_densities(torch::Library &library);

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "core/neighbor_list.h"
 #include "core/neighbor_list_cuda.h"
+#include "core/spatial_order.h"
 #include "kernels/operators.h"
 
 namespace py = pybind11;
@@ -68,6 +69,16 @@ std::vector<Doubles> annotate(symgnn::Annotator &annotator, const std::vector<In
     }
   }
   return results;
+}
+
+Integers spatial_order(const Doubles &positions, const Doubles &vectors, const Booleans &periodic) {
+  const py::ssize_t n = positions.ndim() == 2 ? positions.shape(0) : -1;
+  check_shape(positions, {n, 3}, "positions");
+  const symgnn::SpatialOrder order(
+      {positions.data(), nullptr, static_cast<std::size_t>(n), make_cell(vectors, periodic)});
+  Integers result(n);
+  std::copy(order.atoms().begin(), order.atoms().end(), result.mutable_data());
+  return result;
 }
 
 std::pair<Integers, Doubles> to_numpy(const symgnn::Edges &edges) {
@@ -162,4 +173,6 @@ PYBIND11_MODULE(_core, module) {
              py::arg("cell"), py::arg("pbc"), py::arg("cutoff"), py::kw_only(),
              py::arg("centers") = py::none(), py::arg("self_edges") = false,
              "The same by the neighbor list for GPUs, on a torch device.");
+  module.def("spatial_order", &spatial_order, py::arg("positions"), py::arg("cell"), py::arg("pbc"),
+             "Atoms [N] along a space-filling curve: neighbors are then close in memory.");
 }

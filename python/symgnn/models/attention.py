@@ -150,17 +150,20 @@ class EdgeAttention(nn.Module):
 
     def _fused(self, projected: Tensor, edge: Tensor, edge_index: Tensor) -> tuple[Tensor, Tensor]:
         inputs = projected, edge, self.edge.weight.T, self.attention
-        if self.updates_edges and isinstance(self.edge_normalization, nn.BatchNorm1d):
-            if self.edge_normalization.training:
-                results: tuple[Tensor, Tensor] = _NormalizedAttention.apply(
-                    self, edge_index, *inputs, *_output_parameters(self)
-                )
-                return results
+        if self.updates_edges and self._has_batch_statistics():
+            results: tuple[Tensor, Tensor] = _NormalizedAttention.apply(
+                self, edge_index, *inputs, *_output_parameters(self)
+            )
+            return results
         output = self.edge_output(None, len(edge)) if self.updates_edges else (None, None)
         gathered, new_edge, _ = torch.ops.symgnn.edge_attention(
             *inputs, *output, edge_index, self.negative_slope, self.skip, True, False
         )
         return gathered, new_edge if self.updates_edges else edge
+
+    def _has_batch_statistics(self) -> bool:
+        normalization = self.edge_normalization
+        return isinstance(normalization, nn.BatchNorm1d) and normalization.training
 
     def node_input(self) -> tuple[Tensor, Tensor]:
         """Weight [3C, D] and bias [3C] from nodes to what they are as center, neighbor, value."""
@@ -208,9 +211,9 @@ class _NormalizedAttention(torch.autograd.Function):
         edge: Tensor,
         edge_weight: Tensor,
         attention: Tensor,
-        *parameters: Tensor,
+        *_parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Gathered [N, C] and new edges [E, D]; ``parameters`` are ``_output_parameters``."""
+        """Gathered [N, C] and new edges [E, D]; the last arguments are ``_output_parameters``."""
         inputs = projected, edge, edge_weight, attention
         options = edge_index, layer.negative_slope, layer.skip
         gathered, _, sums = torch.ops.symgnn.edge_attention(
@@ -235,19 +238,19 @@ class _NormalizedAttention(torch.autograd.Function):
         """Gradients of what ``forward`` takes."""
         *inputs, edge_index = context.saved_tensors
         layer, parameters = context.layer, _output_parameters(context.layer)
-        of_sums, *of_parameters = [None] * (1 + len(parameters))
+        of_rest: tuple[Tensor | None, ...] = (None,) * (1 + len(parameters))
         if of_new_edge is not None:
             of_output = torch.ops.symgnn.edge_attention_output_backward(
                 of_new_edge, *inputs, edge_index, layer.negative_slope
             )
-            of_sums, *of_parameters = torch.autograd.grad(
+            of_rest = torch.autograd.grad(
                 context.output, (context.sums, *parameters), of_output, retain_graph=True
             )
         output = (tensor.detach() for tensor in context.output)
         of_inputs = torch.ops.symgnn.edge_attention_backward(
-            *(of_gathered, of_new_edge, of_sums),
+            *(of_gathered, of_new_edge, of_rest[0]),
             *inputs,
             *output,
             *(edge_index, layer.negative_slope, layer.skip, False),
         )
-        return None, None, *of_inputs[:4], *of_parameters
+        return None, None, *of_inputs[:4], *of_rest[1:]

@@ -26,5 +26,8 @@ class ByteDropout(nn.Module):
             return value
         words = torch.empty(-(-value.numel() // 8), dtype=torch.int64, device=value.device)
         numbers = words.random_(-(2**63), None).view(torch.uint8)[: value.numel()]
+        if torch.ops.symgnn.has_kernel("byte_dropout", value):
+            dropped: Tensor = torch.ops.symgnn.byte_dropout(value, numbers, self.threshold)
+            return dropped
         factor = (numbers >= self.threshold).view(value.shape).to(value.dtype)
         return value * factor.mul_(256 / (256 - self.threshold))

@@ -31,6 +31,8 @@ def embed_transformed(encoder: nn.Sequential, value: Tensor, transformations: Te
     if not torch.ops.symgnn.has_kernel("edge_embedding_backward", value):
         return torch.stack([encoder(value @ matrix.T) for matrix in transformations]).mean(0)
     first, first_normalization, _, second, second_normalization, _ = encoder
+    assert isinstance(first, nn.Linear)
+    assert isinstance(second, nn.Linear)
     rows, width = len(value), second.out_features
     mean = value.sum(0) / max(rows, 1)
     centered = value - mean

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .._native import load_core
 from ..errors import ConfigError, DatasetError, StructureError
 from ..graph import Graph, build_graph
 from ..keys import ENERGY_BARRIER, MODEL
@@ -40,6 +41,10 @@ class LabeledFile:
     path: Path
     structures: list[ase.Atoms]
     sha256: str
+
+    def in_spatial_order(self) -> LabeledFile:
+        """The same with the atoms of every structure in spatial order."""
+        return replace(self, structures=[in_spatial_order(atoms) for atoms in self.structures])
 
 
 def checksum(path: Path) -> str:
@@ -173,6 +178,16 @@ def label_candidates(atoms: ase.Atoms) -> str:
         if values.ndim == 1 and values.dtype.kind == "f"
     ]
     return ", ".join(sorted(names)) or "none"
+
+
+def in_spatial_order(atoms: ase.Atoms) -> ase.Atoms:
+    """The same structure, labels included, with its atoms along a space-filling curve.
+
+    Neighbors are then close in memory: a tenth of an epoch of the paper's network.
+    """
+    order = load_core().spatial_order(atoms.positions, atoms.cell.array, atoms.pbc)
+    ordered: ase.Atoms = atoms[order]
+    return ordered
 
 
 def build_labeled_graphs(

@@ -141,7 +141,7 @@ class Run:
 
         self.train_graphs, self.validation_graphs = (
             build_labeled_graphs(
-                list(parts[part].values()),
+                [file.in_spatial_order() for file in parts[part].values()],
                 data.label,
                 cutoff=config.model.cutoff,
                 elements=self.elements,
