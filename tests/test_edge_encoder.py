@@ -174,6 +174,18 @@ def test_a_network_trains_fused_as_in_plain_torch(config):
         assert one is None or torch.allclose(one.double(), other.double(), rtol=1e-7, atol=1e-7)
 
 
+@pytest.mark.parametrize("width", [16, 5])
+def test_not_a_number_stays_one(width):
+    """A run that diverges ends because of it."""
+    sizes = {"edges": 9, "inputs": 3, "transformations": 2, "own_second": True}
+    value, weight, *others = random_tensors(0, width=width, **sizes)
+    weight = torch.full_like(weight, torch.nan)
+    assert torch.ops.symgnn.edge_embedding(value, weight, *others, True).isnan().all()
+    sums, products = torch.ops.symgnn.hidden_moments(value, weight, others[0], width)
+    assert sums.isnan().all()
+    assert products.isnan().all()
+
+
 def test_threads_and_repetition_change_no_bit():
     sizes = {"edges": 9000, "inputs": 3, "transformations": 4, "width": 32, "own_second": True}
     results = []

@@ -5,6 +5,12 @@ namespace symgnn::kernels::SYMGNN_CAPABILITY {
 
 namespace {
 
+/// ReLU, which leaves NaN what it is: a run that diverges must not look as if it did not.
+template <typename V>
+inline V rectified(const V &sum) {
+  return sum < V{} ? V{} : sum;
+}
+
 /// result [columns] += the sum of rows [edges, columns].
 template <typename V, typename scalar>
 inline void add_rows(const scalar *row, std::int64_t edges, std::int64_t columns, scalar *result) {
@@ -23,7 +29,7 @@ template <typename V, typename scalar>
 inline void hidden_layer(const EdgeEmbedding<scalar> &task, std::int64_t begin, std::int64_t edges,
                          std::int64_t channel, std::int64_t columns, scalar *hidden) {
   const auto rectify = [=](std::int64_t row, std::int64_t c, const V &sum) {
-    store(hidden + row * columns + c, sum > V{} ? sum : V{});
+    store(hidden + row * columns + c, rectified(sum));
   };
   cover<V, scalar>(LayerTile{task.input + begin * task.inputs, task.inputs, task.inputs,
                              task.first_weight + channel, task.transformations * task.width,
@@ -62,7 +68,7 @@ void embed(const EdgeEmbedding<scalar> &task, std::int64_t begin, std::int64_t e
           task.average && is_last ? scalar{1} / static_cast<scalar>(task.transformations) : 1;
       const auto rectify = [=](std::int64_t row, std::int64_t c, const V &sum) {
         scalar *place = result + row * columns + c;
-        V positive = sum > V{} ? sum : V{};
+        V positive = rectified(sum);
         if (add) {
           positive += load<V>(place);
         }
