@@ -94,7 +94,8 @@ bool embedding_works() {
                                   bias.data(),
                                   second_weight.data(),
                                   bias.data(),
-                                  result.data()};
+                                  result.data(),
+                                  false};
   return edge_embedding_cuda(task, nullptr) == nullptr;
 }
 

@@ -370,7 +370,7 @@ def test_wrong_edges_are_noticed(host, center, neighbor) -> None:
 
 
 EMBEDDING = """edges:int inputs:int width:int transformations:int average:bool
-    input first_weight first_bias second_weight second_bias result"""
+    input first_weight first_bias second_weight second_bias result own_second:bool"""
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-14), (torch.float32, 1e-6)])
@@ -391,6 +391,6 @@ def test_embedding_agrees_with_the_operator_of_the_cpu(
     result = torch.full((edges, width if average else channels), torch.nan, dtype=dtype)
     pointers = [address(tensor) for tensor in (*tensors, result)]
     sizes = (edges, inputs, width, transformations)
-    task = structure_of(EMBEDDING, None)(*sizes, average, *pointers)
+    task = structure_of(EMBEDDING, None)(*sizes, average, *pointers, False)
     assert getattr(host, f"embed_{suffix(result)}")(ctypes.byref(task)) is None
     assert_close(result, expected, tolerance)
