@@ -1,0 +1,229 @@
+"""What an explanation of one atom's barrier is, and the file that explanations are kept in."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from symgnn.errors import SymGNNError
+from symgnn.files import written_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import ArrayLike
+
+FORMAT = 1
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How much the prediction changes when edges are removed, most important ones first. K shares.
+
+    All changes are absolute, in eV.
+    """
+
+    share: Floats
+    """[K]: which share of the edges is called the top."""
+    drop: Floats
+    """[K]: without the top."""
+    keep: Floats
+    """[K]: with nothing but the top."""
+    drop_random: Floats
+    """[K]: without as many random edges of the same lengths; mean over draws."""
+    drop_random_same_hop: Floats
+    """[K]: likewise, of the same lengths and as many steps away from the atom."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which edges and atoms the barrier of one atom comes from. A atoms, E edges.
+
+    The receptive field holds images of atoms: in a small box, an atom may occur more than once.
+    """
+
+    atom: int
+    """Index of the explained atom in the structure, from 0."""
+    prediction: float
+    """Its energy barrier, eV."""
+    atoms: Integers
+    """[A]: index in the structure of every atom of the receptive field; entry 0 is ``atom``."""
+    positions: Floats
+    """[A, 3]: relative to the explained atom, Å, not wrapped."""
+    edges: Integers
+    """[E, 2]: (center, neighbor), numbers into ``atoms``; sorted by center."""
+    importance: Floats
+    """[E]: mask of GNNExplainer, 0 to 1."""
+    integrated_gradients: Floats
+    """[E]: what each edge contributes to the barrier, eV, against no edges at all."""
+    leave_one_out: Floats
+    """[A]: change of the barrier when an atom is removed as neighbor, eV; NaN: not tried."""
+    fidelity: Fidelity
+    """Of ``importance``."""
+    stability: float = math.nan
+    """Mean rank correlation of the masks from different seeds; NaN with one seed."""
+
+    @property
+    def lengths(self) -> Floats:
+        """[E]: of the edges, Å."""
+        center, neighbor = self.edges.T
+        lengths: Floats = np.linalg.norm(self.positions[neighbor] - self.positions[center], axis=1)
+        return lengths
+
+    @property
+    def distances(self) -> Floats:
+        """[A]: from the explained atom, Å."""
+        distances: Floats = np.linalg.norm(self.positions, axis=1)
+        return distances
+
+    @property
+    def atom_importance(self) -> Floats:
+        """[A]: the largest importance of the edges along which an atom sends; 0 without."""
+        result = np.zeros(len(self.atoms))
+        np.maximum.at(result, self.edges[:, 1], self.importance)
+        return result
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where the explanations of a file come from."""
+
+    symgnn: str
+    """Version of this package."""
+    model: dict[str, str]
+    """``name`` and ``sha256``."""
+    structure: dict[str, Any]
+    """``file`` (its name), ``atoms`` (their number) and ``sha256`` (see ``structure_checksum``)."""
+    settings: dict[str, Any]
+    seed: int
+
+
+def write_explanations(
+    path: str | Path, explanations: Iterable[Explanation], provenance: Provenance
+) -> None:
+    """Write a file, one explanation per line; compressed if its name ends with .gz.
+
+    Raises:
+        SymGNNError: it cannot be written.
+    """
+    write_lines(path, map(to_line, explanations), provenance)
+
+
+def write_lines(path: str | Path, lines: Iterable[str], provenance: Provenance) -> None:
+    """Write a file of explanations that are lines already, as ``to_line`` makes them."""
+    with written_whole(path) as unfinished, _opened(unfinished, "wt", like=path) as file:
+        file.write(to_header(provenance)[:-1] + ', "explanations": [\n')
+        for number, line in enumerate(lines):
+            file.write((",\n" if number else "") + line)
+        file.write("\n]}\n")
+
+
+def read_explanations(path: str | Path) -> list[Explanation]:
+    """All explanations of a file.
+
+    Raises:
+        SymGNNError: there is no such file, or it is no file of explanations of this version.
+    """
+    return [_from_values(values) for values in _content(path)["explanations"]]
+
+
+def read_provenance(path: str | Path) -> Provenance:
+    """Where the explanations of a file come from.
+
+    Raises:
+        SymGNNError: as in :func:`read_explanations`.
+    """
+    content = _content(path)
+    return Provenance(**{item.name: content[item.name] for item in fields(Provenance)})
+
+
+def to_header(provenance: Provenance) -> str:
+    """One line of JSON."""
+    return json.dumps({"format": FORMAT, **asdict(provenance)})
+
+
+def to_line(explanation: Explanation) -> str:
+    """One line of JSON, rounded to what the numbers mean; NaN is null."""
+    values = {
+        item.name: getattr(explanation, item.name)
+        for item in fields(Explanation)
+        if item.name != "fidelity"
+    }
+    values["fidelity"] = asdict(explanation.fidelity)
+    return json.dumps(_plain(values), separators=(",", ":"), allow_nan=False)
+
+
+def from_line(line: str) -> Explanation:
+    """What ``to_line`` wrote."""
+    return _from_values(json.loads(line))
+
+
+_DECIMALS = 7  # of eV, Å and importance: what single precision means
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return round(value, _DECIMALS) if math.isfinite(value) else None
+    return value
+
+
+def _from_values(values: dict[str, Any]) -> Explanation:
+    return Explanation(
+        atom=values["atom"],
+        prediction=values["prediction"],
+        atoms=_integers(values["atoms"], -1),
+        positions=_floats(values["positions"], -1, 3),
+        edges=_integers(values["edges"], -1, 2),
+        importance=_floats(values["importance"], -1),
+        integrated_gradients=_floats(values["integrated_gradients"], -1),
+        leave_one_out=_floats(values["leave_one_out"], -1),
+        fidelity=Fidelity(
+            **{item.name: _floats(values["fidelity"][item.name], -1) for item in fields(Fidelity)}
+        ),
+        stability=math.nan if values["stability"] is None else values["stability"],
+    )
+
+
+def _floats(values: ArrayLike, *shape: int) -> Floats:
+    return np.array(values, dtype=np.float64).reshape(shape)  # None becomes NaN
+
+
+def _integers(values: ArrayLike, *shape: int) -> Integers:
+    return np.array(values, dtype=np.int64).reshape(shape)
+
+
+def _content(path: str | Path) -> dict[str, Any]:
+    try:
+        with _opened(Path(path), "rt", like=path) as file:
+            content = json.load(file)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SymGNNError(f"cannot read {path}: {reason}; `symgnn explain` writes it") from error
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise SymGNNError(
+            f"{path} holds no explanations of this version: write them with `symgnn explain`"
+        )
+    return content
+
+
+def _opened(path: Path, mode: str, *, like: str | Path) -> Any:
+    opener: Any = gzip.open if str(like).endswith(".gz") else open
+    return opener(path, mode, encoding="utf-8")
