@@ -185,8 +185,7 @@ def export_model(
             "symgnn_version": version("symgnn"),
             "torch_version": torch.__version__,
         }
-        if form.formula is not None:
-            metadata["formula"] = form.formula
+        metadata |= form.further
         buffer = io.BytesIO()
         torch.jit.save(
             scripted, buffer, _extra_files={METADATA_FILE: json.dumps(metadata, indent=1)}
@@ -204,24 +203,39 @@ class _Form:
     layers: int
     width: int
     outputs: list[str]
-    formula: str | None = None
+    further: dict[str, Any]
+    """Metadata that only models of its kind have."""
 
 
 def _exported_form(model: SymGNN | DensityRegression | Formula) -> _Form:
     if isinstance(model, SymGNN):
-        config = model.config
-        return _Form(ExportedSymGNN(model), len(config.heads), config.width, [ENERGY_BARRIER])
+        config, layers = model.config, len(model.config.heads)
+        weights = _edge_weights([config.cutoff] * layers, None)
+        return _Form(ExportedSymGNN(model), layers, config.width, [ENERGY_BARRIER], weights)
     if isinstance(model, Formula):
         outputs = [ENERGY_BARRIER, ENERGY_BARRIER_STD, ENERGY_BARRIER_OOD]
-        return _Form(model, model.layers, model.channels, outputs, formula_text(model))
+        further = {"formula": formula_text(model)}
+        return _Form(model, model.layers, model.channels, outputs, further)
     module = ExportedDensityRegression(model)
     std = [ENERGY_BARRIER_STD] if model.members > 1 else []
+    limits = model.label_range.tolist() if model.label_range.isfinite().all() else None
     return _Form(
         module,
         ExportedDensityRegression.layers,
         module.channels,
         [ENERGY_BARRIER, *std, ENERGY_BARRIER_OOD],
+        _edge_weights(module.explained.reach, limits),
     )
+
+
+def _edge_weights(reach: list[float], limits: list[float] | None) -> dict[str, Any]:
+    """Says that a model has barriers with weights on edges, for explanations.
+
+    Args:
+        reach: lengths (Å) of the longest edges that matter to centers 0, 1, … edges away.
+        limits: eV; barriers end here, those with weights on edges do not.
+    """
+    return {"edge_weights": {"reach": reach, "limits": limits}}
 
 
 def _without_source_locations(archive: io.BytesIO) -> bytes:

@@ -106,7 +106,7 @@ def build_graph(
     Raises:
         StructureError: as in :func:`neighbor_list`, or an element that is not in ``elements``.
     """
-    species = _species(atoms, elements)
+    species = element_numbers(atoms, elements)
     edge_index, _, edge_vector = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
     if self_edges:
         own = np.arange(len(atoms))
@@ -121,7 +121,12 @@ def build_graph(
     )
 
 
-def _species(atoms: Atoms, elements: Sequence[str]) -> NDArray[np.int64]:
+def element_numbers(atoms: Atoms, elements: Sequence[str]) -> NDArray[np.int64]:
+    """Index [N] of each atom's element in a list of chemical symbols.
+
+    Raises:
+        StructureError: an element that is not in the list.
+    """
     symbols = np.asarray(atoms.get_chemical_symbols(), dtype=object)
     species = np.full(len(symbols), -1, dtype=np.int64)
     for index, element in enumerate(elements):

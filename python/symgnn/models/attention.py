@@ -85,12 +85,18 @@ def attend(
 
 def neighbor_softmax(score: Tensor, center: Tensor, atoms: int) -> Tensor:
     """Softmax of score [E, H] over the edges of each center [E]; gives [E, H]."""
+    weight = unnormalized_softmax(score, center, atoms)
+    total = torch.zeros([atoms, score.size(1)], dtype=score.dtype, device=score.device)
+    total = total.index_add(0, center, weight)
+    return weight / total.index_select(0, center)
+
+
+def unnormalized_softmax(score: Tensor, center: Tensor, atoms: int) -> Tensor:
+    """Exponentials of score [E, H], at most one, whose normalization per center [E] is missing."""
     index = center[:, None].expand_as(score)
     highest = torch.full([atoms, score.size(1)], -1e30, dtype=score.dtype, device=score.device)
     highest = highest.scatter_reduce(0, index, score.detach(), "amax")
-    weight = torch.exp(score - highest.index_select(0, center))
-    total = torch.zeros_like(highest).index_add(0, center, weight)
-    return weight / total.index_select(0, center)
+    return torch.exp(score - highest.index_select(0, center))
 
 
 class EdgeAttention(nn.Module):

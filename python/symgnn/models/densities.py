@@ -179,31 +179,62 @@ class LocalDensities(nn.Module):
 
     def _of_edges(self, edge_vector: Tensor) -> Tensor:
         """Radial and coarse Gaussians and weighted harmonics of each edge, [E, columns]."""
-        length = edge_vector.square().sum(1).sqrt().clamp(min=self.smallest_length)
-        column = length[:, None]
+        return torch.cat(
+            [
+                self.radial_of(edge_vector),
+                self.coarse_of(edge_vector),
+                self.moments_of(edge_vector),
+            ],
+            dim=1,
+        )
+
+    def radial_of(self, edge_vector: Tensor) -> Tensor:
+        """Radial Gaussians of each edge, [E, radial / S]."""
+        column = self._length(edge_vector)[:, None]
         radial = torch.exp(-0.5 * ((column - self.radial_centers) / self.radial_width).square())
-        radial = radial * ramp(column, self.cutoff - 0.5 * self.cutoff_ramp, self.cutoff_ramp)
+        return radial * ramp(column, self.cutoff - 0.5 * self.cutoff_ramp, self.cutoff_ramp)
+
+    def coarse_of(self, edge_vector: Tensor) -> Tensor:
+        """Coarse Gaussians of each edge, [E, coarse / S]."""
+        column = self._length(edge_vector)[:, None]
         coarse = torch.exp(-0.5 * ((column - self.coarse_centers) / self.coarse_width).square())
-        coarse = coarse * ramp(column, self.coarse_reach, self.coarse_ramp)
+        return coarse * ramp(column, self.coarse_reach, self.coarse_ramp)
+
+    def moments_of(self, edge_vector: Tensor) -> Tensor:
+        """Weighted harmonics of each edge, [E, degree (degree + 2) · radii]."""
+        length = self._length(edge_vector)
+        column = length[:, None]
         weight = torch.exp(-0.5 * ((column - self.radii) / self.widths).square())
         near = (length / self.angular_cutoff).clamp(max=1.0)
         weight = weight * (0.5 * (1.0 + torch.cos(math.pi * near)))[:, None]
         harmonics = spherical_harmonics(edge_vector / column, self.degree)
-        moments = (harmonics[:, :, None] * weight[:, None, :]).flatten(1)
-        return torch.cat([radial, coarse, moments], dim=1)
+        return (harmonics[:, :, None] * weight[:, None, :]).flatten(1)
+
+    def _length(self, edge_vector: Tensor) -> Tensor:
+        return edge_vector.square().sum(1).sqrt().clamp(min=self.smallest_length)
 
     def _of_atoms(self, gathered: Tensor) -> Tensor:
         """Sums over edges [n, S, columns] to densities [n, radial + angular + coarse]."""
-        atoms, width = gathered.size(0), self.radii.size(0)
         fine, coarse = self.radial_centers.size(0), self.coarse_centers.size(0)
-        parts = [gathered[:, :, :fine].flatten(1)]
-        moments = gathered[:, :, fine + coarse :].reshape(atoms, self.elements, -1, width)
+        return torch.cat(
+            [
+                gathered[:, :, :fine].flatten(1),
+                self.spectra(gathered[:, :, fine + coarse :]),
+                gathered[:, :, fine : fine + coarse].flatten(1),
+            ],
+            dim=1,
+        )
+
+    def spectra(self, moments: Tensor) -> Tensor:
+        """Angular densities [n, angular] from moments [n, S, degree (degree + 2) · radii]."""
+        atoms, width = moments.size(0), self.radii.size(0)
+        moments = moments.reshape(atoms, self.elements, -1, width)
         moments = moments.permute(0, 2, 1, 3).reshape(atoms, -1, self.elements * width)
+        parts: list[Tensor] = []
         begin = 0
         for l in range(1, self.degree + 1):  # noqa: E741
             moment = moments[:, begin : begin + 2 * l + 1]
             spectrum = torch.bmm(moment.transpose(1, 2), moment).flatten(1)
             parts.append(spectrum.index_select(1, self.pairs))
             begin += 2 * l + 1
-        parts.append(gathered[:, :, fine : fine + coarse].flatten(1))
         return torch.cat(parts, dim=1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..models.density_regression import DensityRegression, combine
 from ..models.shells import shell_sums
+from .weighted_density_regression import WeightedDensityRegression
 
 
 class ExportedDensityRegression(nn.Module):
@@ -47,6 +48,7 @@ class ExportedDensityRegression(nn.Module):
         super().__init__()
         config = model.config
         self.densities = model.densities
+        self.explained = WeightedDensityRegression(model)
         self.elements, self.members, self.own = model.elements, model.members, model.own
         self.shells, self.shell_ramp = list(config.shells), config.shell_ramp
         self.smallest_total = model.smallest_total
@@ -123,6 +125,26 @@ class ExportedDensityRegression(nn.Module):
         """Outputs [N, 3] or [N, 2] from channels [N, C]: see ``combine``."""
         noise = self.noise.index_select(0, node[:, -1].to(torch.int64))
         return combine(node[:, : self.members], self.label_range, noise, node[:, -2])
+
+    @torch.jit.export
+    def weighted_start(
+        self, species: Tensor, edge_index: Tensor, edge_vector: Tensor, within: list[int]
+    ) -> list[Tensor]:
+        """See ``WeightedDensityRegression.start``."""
+        return self.explained.start(species, edge_index, edge_vector, within)
+
+    @torch.jit.export
+    def weighted(
+        self,
+        weight: Tensor,
+        constants: list[Tensor],
+        species: Tensor,
+        edge_index: Tensor,
+        within: list[int],
+    ) -> Tensor:
+        """See ``WeightedDensityRegression``."""
+        barriers: Tensor = self.explained(weight, constants, species, edge_index, within)
+        return barriers
 
     def _own(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> Tensor:
         species = node[:, -1].to(torch.int64)

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..models import SymGNN
-from ..models.attention import EdgeAttention, edge_attention
+from ..models.attention import EdgeAttention, edge_attention, unnormalized_softmax
 from ..models.blocks import block_end, edge_block
 from ..models.normalization import batch_affine
 from ..models.symgnn import expand_length
+from .weighted_density_regression import edges_within
 
 
 class ExportedLayer(nn.Module):
@@ -72,6 +73,80 @@ class ExportedLayer(nn.Module):
         if self.skip:
             new_node = node + new_node
         return new_node, new_edge if self.updates_edges else edge
+
+    def weighted_start(
+        self, table: Tensor, species: Tensor, edge: Tensor, edge_index: Tensor, kept: int
+    ) -> list[Tensor]:
+        """For a first layer, what does not depend on weights of edges.
+
+        Node features [S, D] are those of elements. Returns attention before its normalization
+        [E, H], and the features of the first ``kept`` edges after the layer.
+        """
+        projected = torch.addmm(self.node_bias, table.index_select(0, species), self.node_weight)
+        return list(self._unnormalized(projected, edge, edge_index, kept))
+
+    def weighted_first(
+        self,
+        table: Tensor,
+        species: Tensor,
+        weight: Tensor,
+        attention: Tensor,
+        edge_index: Tensor,
+        atoms: int,
+    ) -> Tensor:
+        """A first layer with weights [E] on its edges: features of the first atoms."""
+        heads, width = self.attention.size(0), self.attention.size(1)
+        elements, channels = table.size(0), heads * width
+        share = weight[:, None] * attention
+        row = edge_index[0] * elements + species.index_select(0, edge_index[1])
+        sent = torch.zeros([atoms * elements, heads], dtype=share.dtype, device=share.device)
+        sent = sent.index_add(0, row, weight[:, None] * share).view(atoms, elements, heads, 1)
+        value = torch.addmm(self.node_bias, table, self.node_weight)[:, 2 * channels :]
+        gathered = (sent * value.view(1, elements, heads, width)).sum(1)
+        node = table.index_select(0, species[:atoms])
+        return self._weighted_end(node, gathered, share, edge_index[0])
+
+    def weighted(
+        self, node: Tensor, edge: Tensor, weight: Tensor, edge_index: Tensor, atoms: int, kept: int
+    ) -> tuple[Tensor, Tensor]:
+        """The layer with weights [E] on its edges: the first atoms, and the first kept edges."""
+        heads, width = self.attention.size(0), self.attention.size(1)
+        channels = heads * width
+        projected = torch.addmm(self.node_bias, node, self.node_weight)
+        attention, new_edge = self._unnormalized(projected, edge, edge_index, kept)
+        share = weight[:, None] * attention
+        value = projected[:, 2 * channels :].index_select(0, edge_index[1])
+        message = (weight[:, None] * share)[:, :, None] * value.view(-1, heads, width)
+        gathered = torch.zeros([atoms, channels], dtype=edge.dtype, device=edge.device)
+        gathered = gathered.index_add(0, edge_index[0], message.flatten(1))
+        gathered = gathered.view(atoms, heads, width)
+        return self._weighted_end(node[:atoms], gathered, share, edge_index[0]), new_edge
+
+    def _unnormalized(
+        self, projected: Tensor, edge: Tensor, edge_index: Tensor, kept: int
+    ) -> tuple[Tensor, Tensor]:
+        """Attention [E, H] before its normalization, and new features of the first edges."""
+        heads, width = self.attention.size(0), self.attention.size(1)
+        channels = heads * width
+        hidden = torch.mm(edge, self.edge_weight)
+        hidden = hidden + projected[:, :channels].index_select(0, edge_index[0])
+        hidden = hidden + projected[:, channels : 2 * channels].index_select(0, edge_index[1])
+        hidden = nn.functional.leaky_relu(hidden, self.negative_slope)
+        score = (hidden.view(-1, heads, width) * self.attention).sum(-1)
+        new_edge = edge[:0]
+        if self.updates_edges:
+            new_edge = torch.addmm(self.output_bias, hidden[:kept], self.output_weight)
+            if self.skip:
+                new_edge = new_edge + edge[:kept]
+        return unnormalized_softmax(score, edge_index[0], projected.size(0)), new_edge
+
+    def _weighted_end(
+        self, node: Tensor, gathered: Tensor, share: Tensor, center: Tensor
+    ) -> Tensor:
+        total = torch.zeros([node.size(0), share.size(1)], dtype=share.dtype, device=share.device)
+        total = total.index_add(0, center, share).clamp(min=1e-30)
+        new_node: Tensor = self.node_output((gathered / total[:, :, None]).flatten(1))
+        return node + new_node if self.skip else new_node
 
     def _in_blocks(
         self,
@@ -243,6 +318,69 @@ class ExportedSymGNN(nn.Module):
         """Barriers [N, 1], eV, from node [N, C]."""
         barrier: Tensor = self.decoder(node.view(-1, self.width))
         return barrier.view(-1, self.copies).mean(1, keepdim=True)
+
+    @torch.jit.export
+    def weighted_start(
+        self, species: Tensor, edge_index: Tensor, edge_vector: Tensor, within: list[int]
+    ) -> list[Tensor]:
+        """What ``weighted`` needs and does not depend on the weights: two tensors per copy."""
+        _, edge = self.start(species, edge_vector)
+        kept = edges_within(edge_index[0], within[max(len(self.layers) - 2, 0)])
+        constants: list[Tensor] = []
+        for copy in range(self.copies):
+            of_copy = edge[:, copy * self.width : (copy + 1) * self.width]
+            for index, layer in enumerate(self.layers):
+                if index == 0:
+                    constants += layer.weighted_start(  # type: ignore[operator]
+                        self.node_table, species, of_copy, edge_index, kept
+                    )
+        return constants
+
+    @torch.jit.export
+    def weighted(
+        self,
+        weight: Tensor,
+        constants: list[Tensor],
+        species: Tensor,
+        edge_index: Tensor,
+        within: list[int],
+    ) -> Tensor:
+        """Barriers [within[0], 1], eV, with a weight [E] on every edge, differentiable in it.
+
+        The weight w of an edge is a factor of the neighbor's share in the attention, and scales
+        what it sends:
+
+            h_i' = h_i + P Norm(Σ_j w_ij exp(a·f_ij) (w_ij V h_j) / Σ_j w_ij exp(a·f_ij))
+
+        so that weights of one are the network, a weight of zero is as if there were no such edge,
+        and weights that fall together lead smoothly to an isolated atom.
+
+        Args:
+            weight: [E], 0 to 1.
+            constants: from ``weighted_start``.
+            species: [N]; atoms sorted by the edges that lead to them from the explained ones.
+            edge_index: [2, E], sorted by center.
+            within: how many atoms are at most 0, 1, … layers edges away.
+        """
+        copies: list[Tensor] = []
+        last = len(self.layers) - 1
+        for copy in range(self.copies):
+            attention, edge = constants[2 * copy], constants[2 * copy + 1]
+            node = self.node_table
+            for number, layer in enumerate(self.layers):
+                atoms = within[last - number]
+                if number == 0:
+                    node = layer.weighted_first(  # type: ignore[operator]
+                        self.node_table, species, weight, attention, edge_index, atoms
+                    )
+                else:
+                    used = edge.size(0)
+                    kept = edges_within(edge_index[0], within[max(last - number - 1, 0)])
+                    node, edge = layer.weighted(  # type: ignore[operator]
+                        node, edge, weight[:used], edge_index[:, :used], atoms, kept
+                    )
+            copies.append(self.decoder(node))
+        return torch.stack(copies).mean(0)
 
     def _layer(
         self, number: int, node: Tensor, edge: Tensor, edge_index: Tensor
