@@ -78,7 +78,9 @@ class WeightedModel:
 
     def predict(self, atoms: Atoms) -> torch.Tensor:
         """Barriers [N] of the whole structure, eV, as ``symgnn annotate`` gives them."""
-        return torch.from_numpy(self._annotator.predict([atoms])[0][:, 0])
+        (prediction,) = self._annotator.predict([atoms])
+        self._annotator.warn_if_novel(prediction)
+        return torch.from_numpy(prediction[:, 0])
 
     def limited(self, barriers: torch.Tensor) -> torch.Tensor:
         """Barriers within the limits that the model has, if it has any."""
