@@ -18,22 +18,31 @@ from symgnn.errors import SymGNNError
 
 if TYPE_CHECKING:
     from symgnn.annotator import Annotator, SymGNNCalculator
+    from symgnn.explain import Explainer, Explanation, ExplanationSettings, read_explanations
     from symgnn.structures import read_structures, write_structures
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Annotator",
+    "Explainer",
+    "Explanation",
+    "ExplanationSettings",
     "SymGNNCalculator",
     "SymGNNError",
     "__version__",
+    "read_explanations",
     "read_structures",
     "write_structures",
 ]
 
 _HOME = {
     "Annotator": "symgnn.annotator",
+    "Explainer": "symgnn.explain",
+    "Explanation": "symgnn.explain",
+    "ExplanationSettings": "symgnn.explain",
     "SymGNNCalculator": "symgnn.annotator",
+    "read_explanations": "symgnn.explain",
     "read_structures": "symgnn.structures",
     "write_structures": "symgnn.structures",
 }

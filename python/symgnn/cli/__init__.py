@@ -32,6 +32,7 @@ VERBS: Final = (
     "check",
     "label",
     "challenge",
+    "explain",
     "benchmark",
     "import-dataset",
     "quench",

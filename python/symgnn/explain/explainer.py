@@ -21,7 +21,7 @@ from symgnn.explain.settings import ExplanationSettings
 from symgnn.explain.weighted_model import WeightedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from concurrent.futures import Future
     from os import PathLike
 
@@ -93,7 +93,7 @@ class Explainer:
                     " so no edges to explain its barrier with: choose other atoms"
                 )
 
-    def explain(self, atoms: Sequence[int], *, workers: int = 0) -> Iterator[Explanation]:
+    def explain(self, atoms: Sequence[int], *, workers: int = 0) -> Generator[Explanation]:
         """Explanations of atoms, in their order, as they are done.
 
         Args:

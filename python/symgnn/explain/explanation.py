@@ -87,6 +87,21 @@ class Explanation:
         return distances
 
     @property
+    def hops(self) -> Integers:
+        """[A]: number of edges that lead from the explained atom to each of the others."""
+        center, neighbor = self.edges.T
+        far = len(self.atoms)
+        hops = np.full(len(self.atoms), far)
+        hops[0] = 0
+        for hop in range(far):
+            reached = neighbor[hops[center] == hop]
+            reached = reached[hops[reached] == far]
+            if not len(reached):
+                break
+            hops[reached] = hop + 1
+        return hops
+
+    @property
     def atom_importance(self) -> Floats:
         """[A]: the largest importance of the edges along which an atom sends; 0 without."""
         result = np.zeros(len(self.atoms))

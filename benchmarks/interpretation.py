@@ -1,0 +1,245 @@
+"""What do models look at? Explanations of many atoms, against null models.
+
+Explains atoms of the labeled glasses (of the sample glass where they are missing), compares the
+edges and neighbors that matter most with random ones, and writes interpretation.txt, .json and .png.
+Explanations are kept and used again.
+
+    python benchmarks/interpretation.py [MODEL ...] [--atoms 30] [--output benchmarks/results]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from symgnn.errors import NovelStructureWarning
+from symgnn.explain import Explainer, Explanation, read_explanations, read_provenance
+from symgnn.explain.journal import Journal
+from symgnn.explain.plots import draw_histograms
+from symgnn.explain.statistics import (
+    MEASURES,
+    NULLS,
+    Comparison,
+    compare,
+    histograms,
+    interval,
+    tables,
+)
+from symgnn.landscape.events import chosen_atoms
+from symgnn.samples import sample_glass
+from symgnn.structures import read_structures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ase import Atoms
+
+ROOT = Path(__file__).resolve().parents[1]
+GLASSES = ROOT.parent / "shared" / "data" / "cuzr-barriers"
+TOP = 50  # edges, as in the paper's figures
+RINGS = (0.0, 2.6, 2.9, 3.2, 3.8, 4.4, 5.0, 6.0, 7.0)  # Å, of neighbors that were left out
+
+SCORES: dict[str, Callable[[Explanation], np.ndarray]] = {
+    "edge mask": lambda explanation: explanation.importance,
+    "integrated gradients": lambda explanation: np.abs(explanation.integrated_gradients),
+}
+
+
+def structures() -> dict[str, Atoms]:
+    """Glasses by name."""
+    names = [*(f"train{number}" for number in range(6)), "validation"]
+    if not GLASSES.is_dir():
+        return {"sample": sample_glass()}
+    return {name: read_structures(GLASSES / f"{name}.xyz")[0] for name in names}
+
+
+def explanations(
+    model: str, name: str, glass: Atoms, atoms: int, folder: Path
+) -> list[Explanation]:
+    """Explanations of random atoms of a glass, from their file if it is there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NovelStructureWarning)
+        explainer = Explainer(glass, model)
+    path = folder / f"{name}.json"
+    provenance = explainer.provenance(f"{name}.xyz")
+    chosen = chosen_atoms(f"random:{atoms}", glass)
+    if path.is_file() and read_provenance(path) == provenance:
+        found = {explanation.atom: explanation for explanation in read_explanations(path)}
+        if set(chosen) <= set(found):
+            return [found[atom] for atom in chosen]
+    journal = Journal(path, provenance)
+    for explanation in explainer.explain([atom for atom in chosen if atom not in journal.done]):
+        journal.add(explanation)
+        print(f"\r{model} {name}: {len(journal.done)} of {atoms}", end="", flush=True)
+    print()
+    found = list(journal.explanations(chosen))
+    journal.finish(chosen)
+    return found
+
+
+def study(model: str, atoms: int, folder: Path) -> tuple[list[str], dict, dict]:
+    """Text, numbers and histograms of one model."""
+    found: list[Explanation] = []
+    symbols: list[np.ndarray] = []
+    groups: list[str] = []
+    for name, glass in structures().items():
+        new = explanations(model, name, glass, atoms, folder / Path(model).stem)
+        found += new
+        symbols += [np.array(glass.get_chemical_symbols())] * len(new)
+        groups += [name] * len(new)
+    title = Path(model).stem
+    lines = [
+        f"{title}: {len(found)} atoms of {len(set(groups))} glasses; mean ± 95% interval"
+        " (bootstrap over glasses, then atoms)",
+        "",
+    ]
+    values: dict = {"atoms": len(found), "glasses": sorted(set(groups))}
+    values["fidelity"] = fidelity(found, groups, lines)
+    values["agreement"] = agreement(found, groups, lines)
+    values["left_out"] = left_out(found, groups, lines)
+    pictures = {}
+    for kind, scores in SCORES.items():
+        comparisons = compare(tables(found, symbols, scores, TOP), groups)
+        values[kind] = [asdict(item) | {"survives": item.survives} for item in comparisons]
+        lines += table(kind, comparisons)
+        pictures[f"{title}: the {TOP} edges of an atom with the most by {kind}"] = histograms(
+            found, scores, TOP
+        )
+    return lines, values, pictures
+
+
+def fidelity(found: list[Explanation], groups: list[str], lines: list[str]) -> list[dict]:
+    """How much the barrier changes without the top edges, in multiples of random ones."""
+    lines += [
+        "Change of the barrier (eV) when edges are removed; ratio: of means, top over random edges",
+        f"{'share':>7}{'top':>24}{'only top kept':>24}{'same lengths':>14}{'ratio':>7}"
+        f"{'same steps too':>16}{'ratio':>7}",
+    ]
+    rows = []
+    for number, share in enumerate(found[0].fidelity.share):
+        drop, keep, random, near = (
+            interval(np.array([getattr(item.fidelity, name)[number] for item in found]), groups)
+            for name in ("drop", "keep", "drop_random", "drop_random_same_hop")
+        )
+        rows.append(
+            {
+                "share": share,
+                "drop": drop,
+                "keep": keep,
+                "random": random,
+                "random_same_steps": near,
+            }
+        )
+        lines.append(
+            f"{share:7.1%}{ranged(drop):>24}{ranged(keep):>24}{random[0]:14.3f}"
+            f"{drop[0] / random[0]:7.1f}{near[0]:16.3f}{drop[0] / near[0]:7.1f}"
+        )
+    lines.append("")
+    return rows
+
+
+def agreement(found: list[Explanation], groups: list[str], lines: list[str]) -> dict:
+    """Rank correlations between the methods, within each receptive field."""
+    rows: dict[str, list[float]] = {
+        "mask and |integrated gradients|, all edges": [],
+        "mask and |integrated gradients|, edges of the atom itself": [],
+        "|leave one out| and largest mask of a neighbor's edges": [],
+        "|leave one out| and |integrated gradients| summed over a neighbor's edges": [],
+    }
+    for item in found:
+        gradients = np.abs(item.integrated_gradients)
+        own = item.edges[:, 0] == 0
+        tried = np.isfinite(item.leave_one_out)
+        change = np.abs(item.leave_one_out[tried])
+        sent = np.bincount(item.edges[:, 1], item.integrated_gradients, len(item.atoms))
+        pairs = (
+            (item.importance, gradients),
+            (item.importance[own], gradients[own]),
+            (change, item.atom_importance[tried]),
+            (change, np.abs(sent)[tried]),
+        )
+        for row, (first, second) in zip(rows.values(), pairs, strict=True):
+            constant = np.ptp(first) == 0.0 or np.ptp(second) == 0.0
+            row.append(np.nan if constant else float(spearmanr(first, second).statistic))
+    result = {name: interval(np.array(row), groups) for name, row in rows.items()}
+    lines.append("Rank correlation within a receptive field")
+    lines += [f"  {name}: {ranged(value)}" for name, value in result.items()]
+    lines.append("")
+    return result
+
+
+def left_out(found: list[Explanation], groups: list[str], lines: list[str]) -> list[dict]:
+    """What it does to the barrier to remove one neighbor, by its distance."""
+    lines.append("Change of the barrier (eV) when one neighbor is removed, by its distance")
+    rows = []
+    for low, high in zip(RINGS[:-1], RINGS[1:], strict=True):
+        sizes, signed = [], []
+        for item in found:
+            ring = (item.distances >= low) & (item.distances < high)
+            change = item.leave_one_out[ring & np.isfinite(item.leave_one_out)]
+            sizes.append(np.abs(change).mean() if len(change) else np.nan)
+            signed.append(change.mean() if len(change) else np.nan)
+        if np.isfinite(sizes).sum() < len(found) / 10:
+            continue
+        size, sign = interval(np.array(sizes), groups), interval(np.array(signed), groups)
+        rows.append({"from": low, "to": high, "absolute": size, "signed": sign})
+        lines.append(
+            f"  {low:3.1f} to {high:3.1f} Å: absolute {ranged(size)}, signed {ranged(sign)}"
+        )
+    lines.append("")
+    return rows
+
+
+def table(kind: str, comparisons: list[Comparison]) -> list[str]:
+    """Lines of one table."""
+    lines = [f"The {TOP} edges with the most by {kind}, against as many random edges", ""]
+    for measure, meaning in MEASURES.items():
+        rows = {item.null: item for item in comparisons if item.measure == measure}
+        lines.append(f"  {meaning}: {rows[NULLS[0]].selected:.3f}")
+        lines += [
+            f"    random, {null}: {item.random:.3f}, difference {item.difference:+.3f}"
+            f" [{item.low:+.3f}, {item.high:+.3f}]{'' if item.survives else '  (no difference)'}"
+            for null, item in rows.items()
+        ]
+    return [*lines, ""]
+
+
+def ranged(values: tuple[float, float, float]) -> str:
+    """A mean with its interval."""
+    mean, low, high = values
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def main() -> None:
+    """Explain what is missing, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", default=["cuzr"])
+    parser.add_argument("--atoms", type=int, default=30, help="of each glass")
+    parser.add_argument("--explanations", type=Path, default=ROOT / "build" / "interpretation")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
+    arguments = parser.parse_args()
+    text: list[str] = []
+    numbers: dict = {}
+    pictures: dict = {}
+    for model in arguments.models:
+        lines, values, drawn = study(model, arguments.atoms, arguments.explanations)
+        text += lines
+        numbers[Path(model).stem] = values
+        pictures |= drawn
+    (arguments.output / "interpretation.txt").write_text("\n".join(text).rstrip() + "\n")
+    rounded = json.loads(json.dumps(numbers), parse_float=lambda value: round(float(value), 5))
+    (arguments.output / "interpretation.json").write_text(json.dumps(rounded, indent=1) + "\n")
+    draw_histograms(pictures, arguments.output / "interpretation.png")
+    print("\n".join(text))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""``symgnn explain``: which edges and atoms the barrier of an atom comes from."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from symgnn.cli.options import ElementsOption, ModelOption, element_names
+from symgnn.errors import ConfigError, Interrupted, StructureError, SymGNNError
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from symgnn.explain import Explainer, ExplanationSettings
+    from symgnn.explain.journal import Journal
+
+
+def explain(
+    structure: Annotated[str, typer.Argument(help="A structure at an energy minimum.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="A JSON file; a name in .gz is compressed."),
+    ],
+    atom: Annotated[
+        list[int] | None, typer.Option("--atom", help="Index of an atom, from 0; repeatable.")
+    ] = None,
+    atoms: Annotated[
+        str | None,
+        typer.Option("--atoms", help="all, random:N, an element, or indices: 0,5,10-19."),
+    ] = None,
+    model: ModelOption = "cuzr",
+    elements: ElementsOption = None,
+    index: Annotated[
+        str, typer.Option("--index", help="Which structure of a trajectory: 0, -1.")
+    ] = ":",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of masks and random edges.")] = 0,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, help="Masks to average; two show how stable they are.")
+    ] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, help="Threads of one core; 0: one for each core.")
+    ] = 0,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE.png", help="Picture of the first explained atoms."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting; docs/interpretation.md."),
+    ] = None,
+) -> None:
+    """Explain barriers: which edges and which neighbors a prediction comes from.
+
+    For every atom: the edge mask of GNNExplainer, integrated gradients, what happens without
+    each near neighbor, and how much the prediction changes without the edges called important.
+    The same command goes on where it was stopped.
+
+    Example: symgnn explain glass.xyz --atom 12 --atom 40 -o explanation.json --plot picture.png
+    """
+    from symgnn.errors import NovelStructureWarning
+    from symgnn.explain import Explainer
+    from symgnn.explain.journal import Journal
+    from symgnn.landscape.events import chosen_atoms
+    from symgnn.structures import read_structures
+
+    if plot is not None:
+        from symgnn.explain.plots import check_format
+
+        check_format(plot)
+    chosen = dict.fromkeys(atom or [])
+    found = read_structures(structure, elements=element_names(elements), index=index)
+    if len(found) != 1:
+        raise StructureError(
+            f"{structure} holds {len(found)} structures: choose one of them, as with --index -1"
+        )
+    if atoms is not None:
+        chosen |= dict.fromkeys(chosen_atoms(atoms, found[0]))
+    if not chosen:
+        raise SymGNNError("no atom is chosen: give --atom INDEX, or --atoms random:10")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", NovelStructureWarning)
+        explainer = Explainer(found[0], model, _settings(settings or [], seed, seeds))
+    for item in caught:
+        print(f"warning: {structure}: {item.message}", file=sys.stderr)
+    explainer.check(chosen)
+    journal = Journal(output, explainer.provenance(Path(structure).name))
+    _fill(journal, explainer, list(chosen), workers)
+    summary = _summary(journal, list(chosen))
+    if plot is not None:
+        _draw(journal, found[0], list(chosen), plot)
+    journal.finish(list(chosen))
+    print(f"{structure} → {output}: {summary}", file=sys.stderr)
+
+
+def _fill(journal: Journal, explainer: Explainer, atoms: list[int], workers: int) -> None:
+    """Explain what is missing, with a progress bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    from symgnn.files import uninterrupted
+
+    missing = [atom for atom in atoms if atom not in journal.done]
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        Remaining(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+        transient=True,
+    )
+    task = bar.add_task("explaining", total=len(atoms), completed=len(atoms) - len(missing))
+    run = explainer.explain(missing, workers=workers)
+    try:
+        with bar:
+            for explanation in run:
+                with uninterrupted():
+                    journal.add(explanation)
+                bar.advance(task)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted; {len(journal.done)} of {len(atoms)} explanations are in {journal.path}:"
+            " the same command goes on"
+        ) from None
+    finally:
+        run.close()
+
+
+def _summary(journal: Journal, atoms: list[int]) -> str:
+    import numpy as np
+
+    tenth, kept = [], []
+    for explanation in journal.explanations(atoms):
+        fidelity = explanation.fidelity
+        place = int(np.argmin(np.abs(fidelity.share - 0.1)))
+        tenth.append((fidelity.drop[place], fidelity.drop_random[place]))
+        kept.append(explanation.stability)
+    top, random = np.mean(tenth, axis=0)
+    count = "1 atom" if len(atoms) == 1 else f"{len(atoms)} atoms"
+    stable = "" if np.isnan(kept).any() else f"; rank correlation of masks {np.mean(kept):.2f}"
+    return (
+        f"{count}; without the top 10% of edges the barrier changes by {top:.2g} eV, without"
+        f" random ones of the same lengths by {random:.2g} eV{stable}"
+    )
+
+
+def _draw(journal: Journal, structure: Atoms, atoms: list[int], path: Path) -> None:
+    from symgnn.explain.plots import MOST_ATOMS, draw
+
+    draw(list(journal.explanations(atoms[:MOST_ATOMS])), structure.get_chemical_symbols(), path)
+    if len(atoms) > MOST_ATOMS:
+        print(f"{path} shows the first {MOST_ATOMS} atoms", file=sys.stderr)
+
+
+def _settings(changes: list[str], seed: int, seeds: int) -> ExplanationSettings:
+    import yaml
+    from pydantic import ValidationError
+
+    from symgnn.explain import ExplanationSettings
+
+    values: dict[str, Any] = {"seed": seed, "seeds": seeds}
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {change}: write KEY=VALUE")
+        values[key] = yaml.safe_load(value)
+    try:
+        return ExplanationSettings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(
+            f"--set {'.'.join(map(str, first['loc']))}: {first['msg']} (settings:"
+            f" {', '.join(ExplanationSettings.model_fields)})"
+        ) from None

@@ -1,0 +1,90 @@
+"""Explanations on their way to a file: each is kept as soon as it is done."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from symgnn.errors import SymGNNError
+from symgnn.explain.explanation import from_line, to_header, to_line, write_lines
+from symgnn.files import cannot_write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from symgnn.explain.explanation import Explanation, Provenance
+
+
+class Journal:
+    """A file beside the output that survives Ctrl-C, kill -9 and a full disk.
+
+    Its first line says where the explanations come from, every other line is one of them.
+
+    Args:
+        output: the file that the explanations are for; the journal is ``output`` + ``.partial``.
+        provenance: of the explanations; that of an existing journal must be the same.
+
+    Raises:
+        SymGNNError: a journal with other explanations is there, or it cannot be written.
+    """
+
+    def __init__(self, output: str | Path, provenance: Provenance) -> None:
+        self.output, self.provenance = Path(output), provenance
+        self.path = self.output.with_name(f"{self.output.name}.partial")
+        self._places: dict[int, int] = {}
+        header = to_header(provenance)
+        with cannot_write(self.path):
+            if self.path.is_file() and self.path.stat().st_size:
+                self._continue(header)
+            else:
+                self._append(header)
+
+    @property
+    def done(self) -> set[int]:
+        """Atoms that are explained already."""
+        return set(self._places)
+
+    def add(self, explanation: Explanation) -> None:
+        """Keep one explanation; when this returns, it is on the disk."""
+        with cannot_write(self.path):
+            self._places[explanation.atom] = self._append(to_line(explanation))
+
+    def explanations(self, atoms: Sequence[int]) -> Iterator[Explanation]:
+        """What is kept of some atoms."""
+        return map(from_line, self._lines(atoms))
+
+    def finish(self, atoms: Sequence[int]) -> None:
+        """Write the output, with the explanations in the order of ``atoms``; remove the journal."""
+        write_lines(self.output, self._lines(atoms), self.provenance)
+        self.path.unlink()
+
+    def _continue(self, header: str) -> None:
+        with self.path.open("rb") as file:
+            if file.readline().decode("utf-8", errors="replace").rstrip("\n") != header:
+                raise SymGNNError(
+                    f"{self.path} holds explanations of another structure, model or settings:"
+                    " remove it, or give -o another name"
+                )
+            end = file.tell()
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break  # the process was killed while it wrote
+                self._places[json.loads(line)["atom"]] = end
+                end += len(line)
+        os.truncate(self.path, end)
+
+    def _append(self, line: str) -> int:
+        with self.path.open("ab") as file:
+            place = file.tell()
+            file.write(line.encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return place
+
+    def _lines(self, atoms: Sequence[int]) -> Iterator[str]:
+        with self.path.open("rb") as file:
+            for atom in atoms:
+                file.seek(self._places[atom])
+                yield file.readline().decode().rstrip("\n")
