@@ -1,8 +1,8 @@
 """What do models look at? Explanations of many atoms, against null models.
 
 Explains atoms of the labeled glasses (of the sample glass where they are missing), compares the
-edges and neighbors that matter most with random ones, and writes interpretation.txt, .json and .png.
-Explanations are kept and used again.
+edges and neighbors that matter most with random ones, and writes interpretation.txt, .json and
+.png. Explanations are kept and used again.
 
     python benchmarks/interpretation.py [MODEL ...] [--atoms 30] [--output benchmarks/results]
 """
@@ -13,6 +13,7 @@ import argparse
 import json
 import warnings
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,8 +98,8 @@ def study(model: str, atoms: int, folder: Path) -> tuple[list[str], dict, dict]:
         groups += [name] * len(new)
     title = Path(model).stem
     lines = [
-        f"{title}: {len(found)} atoms of {len(set(groups))} glasses; mean ± 95% interval"
-        " (bootstrap over glasses, then atoms)",
+        f"{title}: {len(found)} atoms of {len(set(groups))} glasses",
+        "Mean [95% interval], by bootstrap over glasses, then atoms",
         "",
     ]
     values: dict = {"atoms": len(found), "glasses": sorted(set(groups))}
@@ -118,11 +119,12 @@ def study(model: str, atoms: int, folder: Path) -> tuple[list[str], dict, dict]:
 
 def fidelity(found: list[Explanation], groups: list[str], lines: list[str]) -> list[dict]:
     """How much the barrier changes without the top edges, in multiples of random ones."""
-    lines += [
-        "Change of the barrier (eV) when edges are removed; ratio: of means, top over random edges",
-        f"{'share':>7}{'top':>24}{'only top kept':>24}{'same lengths':>14}{'ratio':>7}"
-        f"{'same steps too':>16}{'ratio':>7}",
-    ]
+    lines.append("Change of the barrier (eV) without the top edges, or with nothing else; without")
+    lines.append("random edges of the same lengths, and as many steps away; ratio of means")
+    lines.append(
+        f"{'share':>7}{'without the top':>26}{'only the top':>26}{'random':>9}{'ratio':>7}"
+        f"{'same steps':>12}{'ratio':>7}"
+    )
     rows = []
     for number, share in enumerate(found[0].fidelity.share):
         drop, keep, random, near = (
@@ -139,8 +141,8 @@ def fidelity(found: list[Explanation], groups: list[str], lines: list[str]) -> l
             }
         )
         lines.append(
-            f"{share:7.1%}{ranged(drop):>24}{ranged(keep):>24}{random[0]:14.3f}"
-            f"{drop[0] / random[0]:7.1f}{near[0]:16.3f}{drop[0] / near[0]:7.1f}"
+            f"{share:7.1%}{ranged(drop):>26}{ranged(keep):>26}{random[0]:9.3f}"
+            f"{drop[0] / random[0]:7.1f}{near[0]:12.3f}{drop[0] / near[0]:7.1f}"
         )
     lines.append("")
     return rows
@@ -180,7 +182,7 @@ def left_out(found: list[Explanation], groups: list[str], lines: list[str]) -> l
     """What it does to the barrier to remove one neighbor, by its distance."""
     lines.append("Change of the barrier (eV) when one neighbor is removed, by its distance")
     rows = []
-    for low, high in zip(RINGS[:-1], RINGS[1:], strict=True):
+    for low, high in pairwise(RINGS):
         sizes, signed = [], []
         for item in found:
             ring = (item.distances >= low) & (item.distances < high)
