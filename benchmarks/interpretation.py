@@ -31,6 +31,7 @@ from symgnn.explain.statistics import (
     compare,
     histograms,
     interval,
+    overlap,
     tables,
 )
 from symgnn.landscape.events import chosen_atoms
@@ -110,7 +111,9 @@ def study(model: str, atoms: int, folder: Path) -> tuple[list[str], dict, dict]:
     for kind, scores in SCORES.items():
         comparisons = compare(tables(found, symbols, scores, TOP), groups)
         values[kind] = [asdict(item) | {"survives": item.survives} for item in comparisons]
-        lines += table(kind, comparisons)
+        same = overlap(found, scores, TOP)
+        values[f"{kind}, overlap"] = same
+        lines += table(kind, comparisons, same)
         pictures[f"{title}: the {TOP} edges of an atom with the most by {kind}"] = histograms(
             found, scores, TOP
         )
@@ -200,9 +203,15 @@ def left_out(found: list[Explanation], groups: list[str], lines: list[str]) -> l
     return rows
 
 
-def table(kind: str, comparisons: list[Comparison]) -> list[str]:
+def table(kind: str, comparisons: list[Comparison], same: dict[str, float]) -> list[str]:
     """Lines of one table."""
-    lines = [f"The {TOP} edges with the most by {kind}, against as many random edges", ""]
+    lines = [
+        f"The {TOP} edges with the most by {kind}, against as many random edges",
+        "(of which are the same: "
+        + ", ".join(f"{null} {share:.0%}" for null, share in same.items())
+        + ")",
+        "",
+    ]
     for measure, meaning in MEASURES.items():
         rows = {item.null: item for item in comparisons if item.measure == measure}
         lines.append(f"  {meaning}: {rows[NULLS[0]].selected:.3f}")

@@ -32,7 +32,8 @@ NULLS: Final = (ANYWHERE, SAME_STEPS, SAME_STEPS_AND_LENGTH)
 
 MEASURES: Final = {
     "distance": "mean distance of senders from the explained atom, Å",
-    "first shell": f"share of senders within {FIRST_SHELL} Å",
+    "explained atom": "share along which the explained atom itself sends to others",
+    "first shell": f"share of senders within {FIRST_SHELL} Å, other than the explained atom",
     "medium range": f"share of senders at {FIRST_SHELL} to {MEDIUM_RANGE} Å",
     "beyond": f"share of senders beyond {MEDIUM_RANGE} Å",
     "length": "mean length of edges, Å",
@@ -111,7 +112,8 @@ def measure(
     return np.array(
         [
             distance.mean(),
-            (distance < FIRST_SHELL).mean(),
+            (sender == 0).mean(),
+            ((sender != 0) & (distance < FIRST_SHELL)).mean(),
             ((distance >= FIRST_SHELL) & (distance < MEDIUM_RANGE)).mean(),
             (distance >= MEDIUM_RANGE).mean(),
             explanation.lengths[selected].mean(),
@@ -216,6 +218,28 @@ def histograms(
         quantity: {name: _mean(np.array(shares)) for name, shares in named.items()}
         for quantity, named in rows.items()
     }
+
+
+def overlap(
+    explanations: Sequence[Explanation],
+    scores: Callable[[Explanation], Floats],
+    count: int,
+    *,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Share of the random edges of each null model that are selected ones.
+
+    Near one, the null model leaves no choice, and no difference means nothing. Arguments are those
+    of ``histograms``.
+    """
+    generator = np.random.default_rng(seed)
+    shares: dict[str, list[float]] = {null: [] for null in NULLS}
+    for explanation in explanations:
+        chosen = top(explanation, scores(explanation), count)
+        for null in NULLS:
+            drawn = random_of_same_class(chosen, edge_classes(explanation, null), generator)
+            shares[null].append(float(chosen[drawn].mean()))
+    return {null: float(np.mean(values)) for null, values in shares.items()}
 
 
 def compare(
