@@ -136,6 +136,7 @@ def _atoms(
     axes.set_box_aspect((1, 1, 1))
     reach = max(float(np.abs(positions).max()), 1.0)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), zlim=(-reach, reach))
+    axes.locator_params(nbins=4)
     axes.tick_params(labelsize=7)
     axes.set_zlabel("Å", fontsize=8)
 
@@ -155,7 +156,8 @@ def _fidelity(axes: Axes, explanation: Explanation) -> None:
     )
     axes.set(xscale="log", xlabel="top share of the edges, %", ylabel="change of the barrier, eV")
     axes.set_title("how much the barrier changes", fontsize=9)
-    axes.legend(fontsize=7, frameon=False)
+    axes.set_ylim(0.0, 1.3 * axes.get_ylim()[1])  # room for the legend
+    axes.legend(fontsize=7, frameon=False, ncols=2, loc="upper left")
 
 
 _STYLES = {
