@@ -15,7 +15,7 @@ from conftest import random_glass
 from symgnn import Annotator
 from symgnn.errors import ModelError, StructureError
 from symgnn.explain import Explainer, Explanation, ExplanationSettings, explain
-from symgnn.explain.fidelity import SHARES, random_of_same_class
+from symgnn.explain.fidelity import SHARES, RandomEdges
 from symgnn.export import export_model, random_model
 from symgnn.models import SymGNNConfig
 from symgnn.samples import sample_glass
@@ -294,13 +294,12 @@ def test_random_edges_are_as_many_of_each_class() -> None:
     generator = np.random.default_rng(1)
     classes = generator.integers(5, size=400)
     selected = generator.random(400) < 0.2
-    drawn = random_of_same_class(selected, classes, generator)
+    edges = RandomEdges(selected, classes)
+    drawn = edges.draw(generator)
     np.testing.assert_array_equal(
         np.bincount(classes[drawn], minlength=5), np.bincount(classes[selected], minlength=5)
     )
     assert (drawn != selected).any()
-    frequency = np.mean(
-        [random_of_same_class(selected, classes, generator) for _ in range(400)], axis=0
-    )
+    frequency = np.mean([edges.draw(generator) for _ in range(400)], axis=0)
     share = np.bincount(classes, selected) / np.bincount(classes)
     assert np.abs(frequency - share[classes]).max() < 0.12  # 5 standard errors

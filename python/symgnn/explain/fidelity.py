@@ -55,13 +55,11 @@ def fidelity(
         return np.asarray((barriers(weights) - prediction).abs(), dtype=np.float64)
 
     def mean_change(classes: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        random = [RandomEdges(*pair) for pair in zip(top, classes, strict=True)]
+
         def drawn() -> NDArray[np.float64]:
-            return change(
-                [
-                    random_of_same_class(selected, kind, generator)
-                    for selected, kind, generator in zip(top, classes, generators, strict=True)
-                ]
-            )
+            pairs = zip(random, generators, strict=True)
+            return change([edges.draw(generator) for edges, generator in pairs])
 
         return np.asarray(np.mean([drawn() for _ in range(draws)], axis=0))
 
@@ -80,23 +78,28 @@ def fidelity(
     return [Fidelity(np.array(SHARES), *curves[:, :, number].T) for number in range(len(fields))]
 
 
-def random_of_same_class(
-    selected: NDArray[np.bool_],
-    classes: NDArray[np.generic],
-    generator: np.random.Generator,
-) -> NDArray[np.bool_]:
-    """As many random members of each class as are selected; all arguments and the result [E]."""
-    # Shuffle, sort by class, and take from the beginning of each class.
-    shuffled = generator.permutation(len(classes))
-    _, number = np.unique(classes, return_inverse=True)
-    number = number.reshape(-1)
-    order = shuffled[np.argsort(number[shuffled], kind="stable")]
-    starts = np.searchsorted(number[order], number[order])
-    rank = np.arange(len(order)) - starts
-    wanted = np.bincount(number, selected)
-    result = np.zeros(len(classes), dtype=np.bool_)
-    result[order] = rank < wanted[number[order]]
-    return result
+class RandomEdges:
+    """Draws as many random members of each class as are selected.
+
+    Args:
+        selected: [E].
+        classes: [E]; edges of one class may stand for each other.
+    """
+
+    def __init__(self, selected: NDArray[np.bool_], classes: NDArray[np.generic]) -> None:
+        _, number, size = np.unique(classes, return_inverse=True, return_counts=True)
+        number = number.reshape(-1)
+        members = np.split(np.argsort(number, kind="stable"), np.cumsum(size)[:-1])
+        wanted = np.bincount(number[selected], minlength=len(size))
+        self._edges = len(selected)
+        self._pools = [(members[k], wanted[k]) for k in np.flatnonzero(wanted)]
+
+    def draw(self, generator: np.random.Generator) -> NDArray[np.bool_]:
+        """[E]: a random set."""
+        result = np.zeros(self._edges, dtype=np.bool_)
+        for members, wanted in self._pools:
+            result[generator.choice(members, wanted, replace=False, shuffle=False)] = True
+        return result
 
 
 def _top(order: NDArray[np.int64], share: float) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from symgnn.explain.fidelity import LENGTH_BIN, random_of_same_class
+from symgnn.explain.fidelity import LENGTH_BIN, RandomEdges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,7 +107,8 @@ def measure(
 ) -> Floats:
     """All measures [M] of selected edges [E]; ``symbols`` [A] are the elements of the images."""
     center, sender = explanation.edges[selected].T
-    distance = explanation.distances[sender]
+    distance = np.linalg.norm(explanation.positions[sender], axis=1)
+    vectors = explanation.positions[sender] - explanation.positions[center]
     found = angles(explanation, selected)
     return np.array(
         [
@@ -116,7 +117,7 @@ def measure(
             ((sender != 0) & (distance < FIRST_SHELL)).mean(),
             ((distance >= FIRST_SHELL) & (distance < MEDIUM_RANGE)).mean(),
             (distance >= MEDIUM_RANGE).mean(),
-            explanation.lengths[selected].mean(),
+            np.linalg.norm(vectors, axis=1).mean(),
             (symbols[center] != symbols[sender]).mean(),
             found.mean() if len(found) else np.nan,
             (found < 75.0).mean() if len(found) else np.nan,
@@ -126,14 +127,14 @@ def measure(
 
 def angles(explanation: Explanation, selected: NDArray[np.bool_]) -> Floats:
     """Angles in degrees between selected edges that share a center and are no longer than bonds."""
-    lengths = explanation.lengths
-    edges = np.flatnonzero(selected & (lengths < FIRST_SHELL) & (lengths > 0.0))
-    center, sender = explanation.edges[edges].T
+    center, sender = explanation.edges[selected].T
     vectors = explanation.positions[sender] - explanation.positions[center]
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths = np.linalg.norm(vectors, axis=1)
+    bonds = (lengths < FIRST_SHELL) & (lengths > 0.0)
+    center, vectors = center[bonds], vectors[bonds] / lengths[bonds, None]
     # Edges are sorted by center: edge k meets edge k + 1, k + 2, … while the center is the same.
     found = []
-    for offset in range(1, len(edges)):
+    for offset in range(1, len(center)):
         same = center[offset:] == center[:-offset]
         if not same.any():
             break
@@ -169,11 +170,8 @@ def tables(
         chosen = top(explanation, scores(explanation), count)
         selected.append(measure(explanation, elements, chosen))
         for null in NULLS:
-            classes = edge_classes(explanation, null)
-            drawn = [
-                measure(explanation, elements, random_of_same_class(chosen, classes, generator))
-                for _ in range(draws)
-            ]
+            edges = RandomEdges(chosen, edge_classes(explanation, null))
+            drawn = [measure(explanation, elements, edges.draw(generator)) for _ in range(draws)]
             random[null].append(_mean(np.array(drawn)))
     return Tables(np.array(selected), {null: np.array(rows) for null, rows in random.items()})
 
@@ -202,13 +200,13 @@ def histograms(
         chosen = top(explanation, scores(explanation), count)
         sets = {"selected": chosen}
         for null in NULLS:
-            classes = edge_classes(explanation, null)
-            sets[null] = random_of_same_class(chosen, classes, generator)
-        for name, edges in sets.items():
+            edges = RandomEdges(chosen, edge_classes(explanation, null))
+            sets[null] = edges.draw(generator)
+        for name, drawn in sets.items():
             values = {
-                "distance": explanation.distances[explanation.edges[edges, 1]],
-                "length": explanation.lengths[edges],
-                "angle": angles(explanation, edges),
+                "distance": explanation.distances[explanation.edges[drawn, 1]],
+                "length": explanation.lengths[drawn],
+                "angle": angles(explanation, drawn),
             }
             for quantity, bins in BINS.items():
                 found = np.histogram(values[quantity], bins)[0]
@@ -237,7 +235,7 @@ def overlap(
     for explanation in explanations:
         chosen = top(explanation, scores(explanation), count)
         for null in NULLS:
-            drawn = random_of_same_class(chosen, edge_classes(explanation, null), generator)
+            drawn = RandomEdges(chosen, edge_classes(explanation, null)).draw(generator)
             shares[null].append(float(chosen[drawn].mean()))
     return {null: float(np.mean(values)) for null, values in shares.items()}
 
