@@ -191,6 +191,8 @@ def draw_histograms(
     for row, (title, quantities) in zip(panels, found.items(), strict=True):
         for axes, (quantity, bins) in zip(row, BINS.items(), strict=True):
             for name, shares in quantities[quantity].items():
+                if (quantity, name) == ("angle", "anywhere"):
+                    continue  # random edges hardly ever meet
                 label, color, line = _STYLES[name]
                 axes.stairs(100.0 * shares, bins, label=label, color=color, ls=line, lw=1.5)
             axes.set(xlabel=_LABELS[quantity], ylabel="share, %")
