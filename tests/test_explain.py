@@ -252,6 +252,11 @@ def test_a_model_without_support_is_refused(tmp_path: Path) -> None:
         explain(random_glass(3, seed=2), [4], path)
 
 
+def test_a_formula_is_refused() -> None:
+    with pytest.raises(ModelError, match="'simple' is a formula, which is its own explanation"):
+        explain(random_glass(3, seed=2), [4], "simple")
+
+
 def test_a_model_whose_weights_of_one_are_not_its_prediction_is_refused(
     attention: Path, regression: Path, tmp_path: Path
 ) -> None:

@@ -44,6 +44,11 @@ class WeightedModel:
         self._annotator = Annotator(self.path, device="cpu", threads=1)
         self.metadata: dict[str, Any] = self._annotator.metadata
         support = self.metadata.get("edge_weights")
+        if "formula" in self.metadata:
+            raise ModelError(
+                f"the model '{self.path.stem}' is a formula, which is its own explanation"
+                f" (`symgnn info {model}`): explain another model"
+            )
         if support is None:
             raise ModelError(
                 f"the model file '{self.path}' does not support explanations: export its"
