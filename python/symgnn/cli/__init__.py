@@ -27,6 +27,7 @@ VERBS: Final = (
     "info",
     "train",
     "evaluate",
+    "topology",
     "export",
     "plot",
     "check",
