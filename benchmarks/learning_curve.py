@@ -18,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
+import symgnn.operators  # noqa: F401  the kernels that features are computed with
 from symgnn import read_structures
 from symgnn.graph import build_graph, neighbor_list
 from symgnn.models import DensityRegression, DensityRegressionConfig
