@@ -9,8 +9,8 @@
 
     python benchmarks/topology.py [--parts exactness barriers explanations] [--explanations FOLDER]
 
-A folder of explanations holds train0.json and the like, written by `symgnn explain`. Parts that are
-not asked for stay as they are in the results.
+Explanations of 30 atoms of each glass by the model `cuzr` are made where their folder lacks them.
+Parts that are not asked for stay as they are in the results.
 """
 
 from __future__ import annotations
@@ -24,16 +24,26 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.spatial import cKDTree
 
+from comparison.densities import (
+    FINE_CUTOFF,
+    FINE_MIDDLES,
+    FINE_WIDTH,
+    Neighborhood,
+    average,
+    radial_features,
+)
 from learning_curve import ELEMENTS, NAMES, PUBLISHED, Data
 from periodic_alpha import periodic_persistence
-from symgnn.explain import read_explanations
+from symgnn.explain import read_explanations, write_explanations
+from symgnn.explain.explainer import Explainer
 from symgnn.explain.homology import atom_weights
 from symgnn.explain.matched_length import compare_matched_length
+from symgnn.explain.settings import ExplanationSettings
 from symgnn.explain.topology import important_edges, topology
-from symgnn.graph import neighbor_list
 from symgnn.structures import read_structures
 
 TIMED = 210  # atoms, 30 of each glass
+EXPLAINED = 30  # atoms of each glass
 BOOTSTRAPS = 10_000
 NEAR, FAR = 4.0, 6.5  # Å from an atom to the middle of what fills a ring or void
 BIRTHS, PERSISTENCES = np.linspace(1.15, 1.85, 8), np.linspace(0.0, 0.4, 5)  # Å
@@ -134,30 +144,14 @@ def descriptors(atoms) -> tuple[np.ndarray, np.ndarray]:
     return numbers, images.reshape(len(atoms), -1)
 
 
-def coordination(atoms) -> np.ndarray:
+def coordination(near: Neighborhood) -> np.ndarray:
     """[N, 2]: neighbors of each element in the first shell."""
-    (center, neighbor), _, _ = neighbor_list(
-        atoms.positions, atoms.cell.array, atoms.pbc, FIRST_SHELL
+    return np.hstack(
+        [
+            near.sum(pairs, np.ones((pairs.sum(), 1), np.float32))
+            for pairs in ((near.length < FIRST_SHELL) & (near.element == e) for e in (29, 40))
+        ]
     )
-    columns = [
-        np.bincount(center[(atoms.symbols[neighbor] == element)], minlength=len(atoms))
-        for element in ELEMENTS
-    ]
-    return np.stack(columns, axis=1).astype(float)
-
-
-def radial_densities(atoms) -> np.ndarray:
-    """[N, 52]: 26 Gaussians of width 0.2 Å up to 7 Å for neighbors of each element."""
-    (center, neighbor), _, vector = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, 7.0)
-    length = np.linalg.norm(vector, axis=1)
-    smooth = 0.5 * (1 + np.cos(np.pi * length / 7.0))
-    columns = []
-    for element in ELEMENTS:
-        kind = atoms.symbols[neighbor] == element
-        for middle in np.linspace(2.0, 7.0, 26):
-            values = smooth[kind] * np.exp(-0.5 * ((length[kind] - middle) / 0.2) ** 2)
-            columns.append(np.bincount(center[kind], values, minlength=len(atoms)))
-    return np.stack(columns, axis=1)
 
 
 class LeftOut:
@@ -226,12 +220,14 @@ def barriers(data: Data, rng) -> dict:
     numbers, images = zip(*(descriptors(atoms) for atoms in data.structures), strict=True)
     # Barriers and descriptors, centered by element and glass: elements differ in everything.
     targets = [np.c_[label, number] for label, number in zip(data.labels, numbers, strict=True)]
-    shells = [coordination(atoms) for atoms in data.structures]
-    radial = [radial_densities(atoms) for atoms in data.structures]
+    surroundings = [Neighborhood(atoms) for atoms in data.structures]
     controls = {
         "element": [np.zeros((len(label), 1)) for label in data.labels],
-        "coordination": shells,
-        "radial densities": radial,
+        "coordination": [coordination(near) for near in surroundings],
+        "radial densities": [
+            near.radial(FINE_MIDDLES, FINE_WIDTH, FINE_CUTOFF) for near in surroundings
+        ],
+        "radial, averaged too": [radial_features(atoms) for atoms in data.structures],
         "density regression": data.features,
     }
     partial: dict[str, dict] = {name: {} for name in DESCRIPTORS}
@@ -240,18 +236,26 @@ def barriers(data: Data, rng) -> dict:
         for column, name in enumerate(DESCRIPTORS):
             each = [pearson(rest[:, 0], rest[:, column + 1]) for rest in residuals]
             partial[name][control] = interval(each, rng)
-    topological = [np.c_[n, i] for n, i in zip(numbers, images, strict=True)]
+    own = [np.c_[n, i] for n, i in zip(numbers, images, strict=True)]
+    averaged = [
+        np.c_[t, average(t, near.averages(by_element=True))]
+        for t, near in zip(own, surroundings, strict=True)
+    ]
     labels = [label[:, None] for label in data.labels]
-    scores: dict[str, dict] = {}
-    alone = within(topological, data, labels)
-    scores["topology"] = {"alone": interval(alone, rng)}
+    scores: dict[str, dict] = {"alone": {}}
+    for name, features in (("topology", own), ("topology, averaged too", averaged)):
+        scores["alone"][name] = {
+            "features": features[0].shape[1],
+            **interval(within(features, data, labels), rng),
+        }
     for control, features in controls.items():
         if control == "element":
             continue
         without = within(features, data, labels)
-        both = [np.c_[x, t] for x, t in zip(features, topological, strict=True)]
-        added = within(both, data, labels) - without
-        scores[control] = {"without": interval(without, rng), "gain": interval(added, rng)}
+        scores[control] = {"without": interval(without, rng)}
+        for name, more in (("gain", own), ("gain_averaged", averaged)):
+            both = [np.c_[x, t] for x, t in zip(features, more, strict=True)]
+            scores[control][name] = interval(within(both, data, labels) - without, rng)
     return {"partial": partial, "scores": scores}
 
 
@@ -298,34 +302,60 @@ def draw(partial: dict, path: Path) -> None:
 # --- important edges --------------------------------------------------------------------------
 
 
-def explained(folder: Path, names: list[str], structures: dict, rng) -> dict:
-    """Ratios of cycles through important edges to those through matched ones, over atoms."""
+def explain_atoms(structures: dict, folder: Path) -> None:
+    """Explanations of random atoms by the model `cuzr`, into NAME.json where that is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = ExplanationSettings(leave_out=0, draws=1)
+    for name, atoms in structures.items():
+        path = folder / f"{name}.json"
+        if not path.exists():
+            chosen = np.random.default_rng(0).choice(len(atoms), EXPLAINED, replace=False)
+            explainer = Explainer(atoms, "cuzr", settings)
+            explanations = explainer.explain(sorted(chosen.tolist()))
+            write_explanations(path, explanations, explainer.provenance(f"{name}.xyz"))
+
+
+def explained(folder: Path, structures: dict, rng) -> dict:
+    """Ratios of cycles through important edges to those through others, over atoms."""
     rows: dict[str, list] = {}
     count = 0
-    for name in names:
-        atoms = structures[name]
-        weights = atom_weights(atoms)
-        for explanation in read_explanations(folder / f"{name}.json"):
-            count += 1
-            found = topology(atoms, explanation.atom, weights=weights)
-            for share in SHARES:
-                edges = important_edges(found, explanation, rng, share=share)
-                other = ~edges.important
-                some = np.array([edges.cycles[edges.important].mean(), edges.cycles[other].mean()])
-                add(rows, f"top {share:.0%}, any length", name, *some)
-                add_comparison(rows, f"top {share:.0%}, same length", name, edges.comparison)
-                groups = kinds(atoms, found, edges)
-                for what, labels in groups.items():
-                    comparison = compare_matched_length(
-                        edges.cycles, edges.lengths, edges.important, rng, draws=300, groups=labels
+    for name, atoms in structures.items():
+        count += compare(atoms, read_explanations(folder / f"{name}.json"), rows, rng)
+    return {"atoms": count, "glasses": list(structures), "ratios": ratios(rows, rng)}
+
+
+def compare(atoms, explanations: list, rows: dict[str, list], rng) -> int:
+    """Append the mean counts of cycles on important and on other edges; how many atoms."""
+    weights = atom_weights(atoms)
+    for explanation in explanations:
+        found = topology(atoms, explanation.atom, weights=weights)
+        for share in SHARES:
+            edges = important_edges(found, explanation, rng, share=share)
+            means = [
+                float(edges.cycles[which].mean()) for which in (edges.important, ~edges.important)
+            ]
+            rows.setdefault(f"top {share:.0%}, any length", []).append(means)
+            comparisons = {"same length": edges.comparison}
+            for what, labels in kinds(atoms, found, edges).items():
+                comparisons[f"same length, {what}"] = compare_matched_length(
+                    edges.cycles, edges.lengths, edges.important, rng, draws=300, groups=labels
+                )
+            for what, comparison in comparisons.items():
+                if comparison.matched:
+                    rows.setdefault(f"top {share:.0%}, {what}", []).append(
+                        [comparison.observed, comparison.expected]
                     )
-                    add_comparison(rows, f"top {share:.0%}, same length, {what}", name, comparison)
+    return len(explanations)
+
+
+def ratios(rows: dict[str, list], rng) -> dict:
+    """Sums over atoms, and intervals by drawing atoms."""
     results = {}
     for label, values in rows.items():
-        observed, expected = np.array([value[1:] for value in values]).T
+        observed, expected = np.array(values).T
         draws = rng.integers(0, len(values), (2000, len(values)))
-        ratios = observed[draws].sum(1) / expected[draws].sum(1)
-        low, high = np.quantile(ratios, [0.025, 0.975])
+        drawn = observed[draws].sum(1) / expected[draws].sum(1)
+        low, high = np.quantile(drawn, [0.025, 0.975])
         results[label] = {
             "ratio": observed.sum() / expected.sum(),
             "low": low,
@@ -334,7 +364,7 @@ def explained(folder: Path, names: list[str], structures: dict, rng) -> dict:
             "expected": expected.mean(),
             "share_of_atoms_above": float((observed > expected).mean()),
         }
-    return {"atoms": count, "glasses": names, "ratios": results}
+    return results
 
 
 def kinds(atoms, found, edges) -> dict[str, np.ndarray]:
@@ -346,17 +376,6 @@ def kinds(atoms, found, edges) -> dict[str, np.ndarray]:
         "elements": zirconium,
         "elements, distance": zirconium + 3 * np.floor(middle / 1.5).astype(int),
     }
-
-
-def add(rows: dict, label: str, name: str, observed: float, expected: float) -> None:
-    """One atom."""
-    rows.setdefault(label, []).append((name, observed, expected))
-
-
-def add_comparison(rows: dict, label: str, name: str, comparison) -> None:
-    """One atom, if any of its important edges is matched."""
-    if comparison.matched:
-        add(rows, label, name, comparison.observed, comparison.expected)
 
 
 # --- report -----------------------------------------------------------------------------------
@@ -384,11 +403,14 @@ def report_barriers(result: dict) -> None:
         row = "".join(f"{text(partial[name][control]):28s}" for control in controls)
         print(f"  {name:27s}{row}")
     print("Pearson correlation on the glass left out, elements apart, by ridge regression")
+    for name, score in scores["alone"].items():
+        print(f"  {name:24s} alone ({score['features']} features) {text(score)}")
     for control, score in scores.items():
-        if control == "topology":
-            print(f"  {'topology alone':20s} {text(score['alone'])}")
-        else:
-            print(f"  {control:20s} {text(score['without'])}   gain {text(score['gain'])}")
+        if control != "alone":
+            print(
+                f"  {control:24s} {text(score['without'])}   with topology {text(score['gain'])}"
+                f"   averaged too {text(score['gain_averaged'])}"
+            )
 
 
 def report_explanations(result: dict) -> None:
@@ -416,8 +438,8 @@ def main() -> None:
     """Compute the parts that were asked for, keep the others, print everything."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=PUBLISHED)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["exactness", "barriers"])
-    parser.add_argument("--explanations", type=Path, help="a folder, for the part of that name")
+    parser.add_argument("--parts", nargs="*", choices=[*PARTS], default=["exactness", "barriers"])
+    parser.add_argument("--explanations", type=Path, default=Path("build/explanations"))
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     if not options.folder.is_dir():
@@ -432,9 +454,9 @@ def main() -> None:
         result["barriers"] = barriers(Data(options.folder), rng)
         draw(result["barriers"]["partial"], options.output / "topology.png")
     if "explanations" in options.parts:
-        names = [name for name in NAMES if (options.explanations / f"{name}.json").exists()]
-        structures = dict(zip(names, structures_of(options.folder, names), strict=True))
-        result["explanations"] = explained(options.explanations, names, structures, rng)
+        structures = dict(zip(NAMES, structures_of(options.folder, NAMES), strict=True))
+        explain_atoms(structures, options.explanations)
+        result["explanations"] = explained(options.explanations, structures, rng)
     kept.write_text(json.dumps(result, indent=1) + "\n")
     for part, report in PARTS.items():
         if part in result:

@@ -296,11 +296,11 @@ def representative_cycles(homology: Homology, rings: Sequence[Feature]) -> list[
     """The shortest cycle of each ring at its birth, as the atoms along it.
 
     A ring is born with an edge. Its representative here is that edge with the shortest way (sum of
-    lengths) back between its ends over edges that appear earlier. Any two cycles of earlier edges
-    and the birth edge differ by a cycle that was there before, so all of them are born, and become
+    lengths) back between its ends over edges that appear earlier. Any two cycles of the birth edge
+    and earlier ones differ by a cycle that was there before, so all of them are born, and become
     equal to something older, together: they stand for the ring equally well, and the shortest is
-    the tightest. That is the first step of the persistent 1-cycles of Dey, Hou and Mandal
-    (arXiv:1810.04807); the shortest among cycles that also bound at death is NP-hard to find.
+    the tightest. That a cycle also bounds at death is a stronger demand, and the shortest one that
+    does is NP-hard to find (Dey, Hou and Mandal, arXiv:1810.04807).
 
     Args:
         homology: of the atoms.
