@@ -30,6 +30,7 @@ VERBS: Final = (
     "topology",
     "export",
     "plot",
+    "report",
     "check",
     "label",
     "challenge",

@@ -90,6 +90,21 @@ def fit(
     return _Fitter(config, base, report).run()
 
 
+def predict_held_out(model: DensityRegression, number: int, item: LabeledGraph) -> Tensor:
+    """Barriers [N], eV, of a training structure by the map that was fitted without its group.
+
+    Args:
+        model: fitted; one without a jackknife has no such map, and predicts with all structures.
+        number: of the structure among the training structures with labels, in their order.
+        item: the structure.
+    """
+    groups = model.members - 1
+    member = 1 + number % groups if groups else 0
+    weight = model.weight[member, item.graph.species]
+    features = model.describe(*item.graph.inputs)
+    return (features * weight).sum(1) + model.intercept[member, item.graph.species]
+
+
 class _Fitter:
     def __init__(
         self, config: FitConfig, base: Path, report: Callable[[str, int, int], None] | None
@@ -310,11 +325,7 @@ class _Fitter:
         items = [*self.structures, *(copy for copies in self.copies for copy in copies)]
         for number, item in enumerate(self.structures):
             self.report("held-out predictions", number, len(self.structures))
-            features = model.describe(*item.graph.inputs)
-            member = 1 + self._group_of(number) if self.groups else 0
-            weight = model.weight[member, item.graph.species]
-            barrier = (features * weight).sum(1) + model.intercept[member, item.graph.species]
-            predictions.append(barrier)
+            predictions.append(predict_held_out(model, number, item))
         for number, item in enumerate(items):
             self.report("novelty", number, 2 * len(items))
             own = model.standardized(*item.graph.inputs)[:, : model.own]

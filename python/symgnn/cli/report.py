@@ -1,0 +1,129 @@
+"""``symgnn report``: a structure or a training run as one interactive page."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from symgnn.cli.options import DeviceOption, ElementsOption, ThreadsOption, element_names
+from symgnn.errors import Interrupted
+
+_LAST = -1
+_QUIET_SECONDS = 1.0  # before a progress line appears
+
+
+def report(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="STRUCTURE|RUN",
+            help="A file that ASE reads, a LAMMPS data file or text dump, - for standard input; or"
+            " the output folder of symgnn train.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.html", help="The page.")
+    ] = Path("report.html"),
+    explanation: Annotated[
+        Path | None,
+        typer.Option("--explanation", metavar="FILE.json", help="What symgnn explain wrote."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Predict the barriers with this model; default: those of the file, and cuzr"
+            " where there are none.",
+        ),
+    ] = None,
+    elements: ElementsOption = None,
+    frame: Annotated[
+        int, typer.Option("--frame", help="Which structure of a trajectory; -1 is the last.")
+    ] = _LAST,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Write one HTML page to look at: atoms in three dimensions, colored by energy barrier.
+
+    The page needs nothing but a browser: no network, no other files. Of a structure it shows the
+    atoms, with thresholds, and the neighbors and explanation of the atom that is clicked; of a
+    training run its curves, scores and settings.
+
+    Examples:
+
+      symgnn report glass.data -o glass.html
+
+      symgnn report glass.xyz --explanation explanation.json -o glass.html
+
+      symgnn report run/ -o run.html
+    """
+    from symgnn.report import report_run, report_structure
+
+    folder = Path(source).is_dir()
+    of_structure = {
+        "--explanation": explanation is not None,
+        "--model": model is not None,
+        "--elements": elements is not None,
+        "--frame": frame != _LAST,
+    }
+    if folder and any(of_structure.values()):
+        given = ", ".join(name for name, there in of_structure.items() if there)
+        raise typer.BadParameter(f"{source} is a folder, and {given} belongs to a structure file")
+    try:
+        with _progress() as say:
+            if folder:
+                summary = report_run(
+                    Path(source), output, device=device, threads=threads, report=say
+                )
+            else:
+                summary = report_structure(
+                    source,
+                    output,
+                    model=model,
+                    explanations=explanation,
+                    elements=element_names(elements),
+                    frame=frame,
+                    device=device,
+                    threads=threads,
+                    report=lambda count: say(f"{source}: {count} structures"),
+                )
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; no page was written: start it again") from None
+    print(f"{source} → {output}: {summary}", file=sys.stderr)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """A line on the terminal once the work has lasted longer than a second."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    started = time.monotonic()
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task("")
+
+    def say(what: str) -> None:
+        late = time.monotonic() - started > _QUIET_SECONDS
+        if late and not bar.live.is_started and sys.stderr.isatty():
+            bar.start()
+        bar.update(task, description=what)
+
+    try:
+        yield say
+    finally:
+        if bar.live.is_started:
+            bar.stop()

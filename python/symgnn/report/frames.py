@@ -1,0 +1,147 @@
+"""Frames of a trajectory: barriers where they are missing, statistics of all, one in full."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import keys
+from ..annotator import NOVEL, Annotator
+from ..errors import NovelStructureWarning, StructureError
+from ..structures import iterate_structures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ase import Atoms
+    from numpy.typing import NDArray
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+@dataclass(frozen=True)
+class FrameStatistics:
+    """Barriers of one frame in brief, eV."""
+
+    timestep: float
+    """NaN where the file names none."""
+    mean: float
+    quantiles: tuple[float, ...]
+    """At QUANTILES."""
+    novel: float | None
+    """Share of atoms in surroundings that are new to the model; None where nothing says it."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """All frames in brief, and one in full."""
+
+    atoms: Atoms
+    number: int
+    """Of ``atoms``, from 0."""
+    statistics: list[FrameStatistics]
+
+
+class EnsureBarriers:
+    """Makes sure that a frame has barriers, with a model that is loaded when it is needed."""
+
+    def __init__(self, model: str | None, device: str, threads: int) -> None:
+        self._wanted, self._device, self._threads = model, device, threads
+        self.annotator: Annotator | None = None
+
+    def __call__(self, atoms: Atoms) -> None:
+        """Predict, unless the frame has barriers and no model was asked for."""
+        if self._wanted is None and keys.ENERGY_BARRIER in atoms.arrays:
+            return
+        if self.annotator is None:
+            self.annotator = Annotator(
+                self._wanted or "cuzr", device=self._device, threads=self._threads
+            )
+        for name in (keys.ENERGY_BARRIER_STD, keys.ENERGY_BARRIER_OOD):
+            atoms.arrays.pop(name, None)  # of another prediction; this model may have none
+        with warnings.catch_warnings():  # the page says it
+            warnings.simplefilter("ignore", NovelStructureWarning)
+            self.annotator.annotate(atoms)
+
+
+def read_frames(
+    source: str,
+    elements: Sequence[str] | None,
+    wanted: int,
+    ensure: EnsureBarriers,
+    report: Callable[[int], None] | None,
+) -> Frames:
+    """Read a trajectory once, and keep one frame of it.
+
+    Args:
+        source: a file that :func:`iterate_structures` reads.
+        elements: chemical symbol of each LAMMPS atom type.
+        wanted: number of the frame; negative ones count from the end.
+        ensure: gives frames the barriers that they lack.
+        report: called with the number of frames read so far.
+
+    Raises:
+        StructureError: the file cannot be read, has no such frame or no barriers.
+    """
+    statistics: list[FrameStatistics] = []
+    latest: deque[Atoms] = deque(maxlen=max(1, -wanted))
+    chosen: Atoms | None = None
+    for number, atoms in enumerate(iterate_structures(source, elements=elements)):
+        try:
+            ensure(atoms)
+            _check(atoms)
+        except StructureError as error:
+            raise StructureError(f"{source}, structure {number}: {error}") from error
+        statistics.append(_statistics(atoms))
+        latest.append(atoms)
+        if number == wanted:
+            chosen = atoms
+        if report is not None:
+            report(len(statistics))
+    if wanted < 0 and len(statistics) >= -wanted:
+        chosen = latest[0]
+    if chosen is None:
+        raise StructureError(
+            f"{source} has {len(statistics)} structures and no number {wanted}:"
+            f" choose --frame 0 to {len(statistics) - 1}, or -1 for the last"
+        )
+    return Frames(chosen, wanted % len(statistics), statistics)
+
+
+def _check(atoms: Atoms) -> None:
+    barrier = atoms.arrays[keys.ENERGY_BARRIER]
+    if barrier.shape != (len(atoms),) or barrier.dtype.kind not in "fi":
+        raise StructureError(
+            f"column {keys.ENERGY_BARRIER} is not one number per atom: name a --model to predict it"
+        )
+    if not np.isfinite(barrier).any():
+        raise StructureError(
+            f"column {keys.ENERGY_BARRIER} has no value: name a --model to predict it"
+        )
+
+
+def _statistics(atoms: Atoms) -> FrameStatistics:
+    barrier = finite_barriers(atoms)
+    timestep = atoms.info.get("timestep")
+    return FrameStatistics(
+        timestep=float(timestep) if isinstance(timestep, int | float | np.number) else np.nan,
+        mean=float(barrier.mean()),
+        quantiles=tuple(np.quantile(barrier, QUANTILES).tolist()),
+        novel=share_of_novel(atoms),
+    )
+
+
+def finite_barriers(atoms: Atoms) -> NDArray[np.float64]:
+    """Barriers of the atoms that have one, eV."""
+    barrier = np.asarray(atoms.arrays[keys.ENERGY_BARRIER], dtype=np.float64)
+    return barrier[np.isfinite(barrier)]
+
+
+def share_of_novel(atoms: Atoms) -> float | None:
+    """Share of the atoms in surroundings that are new to the model; None where nothing says it."""
+    novelty = atoms.arrays.get(keys.ENERGY_BARRIER_OOD)
+    return None if novelty is None else float((novelty > NOVEL).mean())
