@@ -22,13 +22,14 @@ def readme(repository: Path) -> str:
 
 def test_code_blocks_run_in_order_as_they_stand(readme: str, tmp_path: Path) -> None:
     """LAMMPS, then Python, then the command line, in one folder, as a reader would."""
-    _, python, command_line = run_page(readme, tmp_path)
+    _, python, command_line, _ = run_page(readme, tmp_path)
     assert len(read_structures(tmp_path / "glass" / "barriers.dump")) == 2
     assert "softest atoms of 3000" in python
     assert "energy_barrier" in read_structures(tmp_path / "glass.xyz")[0].arrays
     assert "Cu, Zr" in command_line
     assert len(read_structures(tmp_path / "again.xyz")[0]) == 3000
     assert (tmp_path / "annotated.csv").read_text().count("\n") == 3001
+    assert (tmp_path / "glass.html").stat().st_size > 500_000
 
 
 def test_the_lammps_lines_are_those_of_the_sample(readme: str, repository: Path) -> None:
