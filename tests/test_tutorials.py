@@ -65,6 +65,14 @@ def test_alloy(tmp_path: Path) -> None:
     assert len(printed[-1].splitlines()) == known.sum()
 
 
+@pytest.mark.slow
+def test_explanation(tmp_path: Path) -> None:
+    printed = run("explanation", tmp_path)
+    assert (tmp_path / "explanation.png").stat().st_size > 50_000
+    assert printed[-1].count("without the top") >= 4
+    assert printed[-1].count("  without ") > printed[-1].count("without the top")
+
+
 def test_output_that_differs_is_noticed() -> None:
     assert_same_but_for_noise("mean 1.49 eV of 3000, 99%", "mean 1.45 eV of 3000, 98%")
     for printed in ("mean 1.30 eV of 3000, 98%", "mean 1.45 eV of 3001, 98%", "mean 1.45 eV"):

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 import symgnn.cli
+from symgnn.explain import ExplanationSettings
 from symgnn.landscape.saddle import SaddleSettings
 from symgnn.models import (
     AnyNetworkConfig,
@@ -48,6 +49,7 @@ CONFIGURATIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "training": (TrainingConfig, FitConfig, DataConfig, OptimizerConfig),
     "models": (DensityRegressionConfig, FormulaConfig, Term, *NETWORKS, SymmetrizationConfig),
     "searches": (SaddleSettings,),
+    "explanations": (ExplanationSettings,),
 }
 """The models of each part of the configuration page, in its order."""
 
