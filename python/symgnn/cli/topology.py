@@ -77,7 +77,7 @@ def topology(
     from symgnn.structures import read_structures
 
     if plot is not None:
-        from symgnn.evaluation_plot import check_format
+        from symgnn.plots.style import check_format
 
         check_format(plot)
     atoms = read_structures(structure, elements=element_names(elements), index=index)[0]
