@@ -147,10 +147,10 @@ def test_operations_are_what_torch_counts(options: dict[str, Any]) -> None:
     copies = transformations if config.symmetrization.level == "output" else 1
     attention = copies * sum(2 * edges * 2 * heads * config.width for heads in config.heads)
     products = network_operations(config, atoms, edges) - attention
-    # In plain torch the vectors are transformed, and first node features computed for every atom.
-    products += 2 * edges * 9 * transformations + 2 * atoms * config.width**2
-    # And normalization is folded into the output to edges in every call, not at export.
-    products += copies * sum(2 * heads * config.width**2 for heads in config.heads[:-1])
+    # In plain torch what the encoder reads is transformed, and first node features are computed for
+    # every atom.
+    inputs = network.edge_encoder[0].in_features
+    products += 2 * edges * inputs**2 * transformations + 2 * atoms * config.width**2
     assert counter.get_total_flops() == products + drawing.get_total_flops()
 
 

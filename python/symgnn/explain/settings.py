@@ -21,6 +21,7 @@ class ExplanationSettings(BaseModel):
     start: float = 2.0
     """Mean of the logits before the first step; their standard deviation is 0.1."""
     seed: int = Field(0, ge=0)
+    """Of the first logits and the random edges."""
     seeds: int = Field(1, ge=1)
     """Masks to average; two or more also say how stable they are."""
     path_points: int = Field(12, ge=1)
