@@ -104,6 +104,48 @@ def test_ctrl_c_and_kill_lose_nothing_that_was_done(structure: Path, model: str)
     assert all(line in text for line in kept)
 
 
+def test_more_atoms_add_to_what_is_there(
+    structure: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, partial = structure.with_name("e.json"), structure.with_name("e.json.partial")
+    assert run(arguments(structure, model, "--atoms", "5,6")) == 0
+    first = {item.atom: item for item in read_explanations(output)}
+    assert run(arguments(structure, model, "--atom", "3", "--atom", "6")) == 0
+    assert "(3 in the file): 2 atoms" in capsys.readouterr().err
+    found = read_explanations(output)
+    assert [item.atom for item in found] == [3, 6, 5]
+    np.testing.assert_array_equal(found[2].importance, first[5].importance)
+    # What an interrupted command leaves is kept by one that asks for another atom.
+    header, *lines = output.read_text().splitlines()[:-1]
+    header = header.removesuffix(', "explanations": [') + "}"
+    partial.write_text("\n".join([header, *(line.removesuffix(",") for line in lines)]) + "\n")
+    output.unlink()
+    assert run(arguments(structure, model, "--atom", "9")) == 0
+    assert [item.atom for item in read_explanations(output)] == [9, 3, 6, 5]
+    assert not partial.exists()
+
+
+@pytest.mark.parametrize("damage", [None, "something else", "half"])
+def test_a_finished_file_is_not_overwritten_by_other_work(
+    damage: str | None, structure: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = structure.with_name("e.json")
+    assert run(arguments(structure, model, "--atom", "5")) == 0
+    capsys.readouterr()
+    if damage == "half":
+        output.write_text(output.read_text()[:-100])
+    elif damage is not None:
+        output.write_text(damage)
+    kept = output.read_text()
+    more = ["--seed", "1"] if damage is None else []
+    assert run(arguments(structure, model, "--atom", "5", *more)) == 1
+    error = capsys.readouterr().err
+    assert "give -o another name" in error
+    assert error.count("\n") == 1
+    assert output.read_text() == kept
+    assert not structure.with_name("e.json.partial").exists()
+
+
 def test_other_work_in_progress_is_not_mixed(
     structure: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

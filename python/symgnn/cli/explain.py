@@ -13,8 +13,6 @@ from symgnn.cli.options import ElementsOption, ModelOption, element_names
 from symgnn.errors import ConfigError, Interrupted, StructureError, SymGNNError
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
     from symgnn.explain import Explainer, ExplanationSettings
     from symgnn.explain.journal import Journal
 
@@ -57,7 +55,7 @@ def explain(
 
     For every atom: the edge mask of GNNExplainer, integrated gradients, what happens without
     each near neighbor, and how much the prediction changes without the edges called important.
-    The same command goes on where it was stopped.
+    The same command goes on where it was stopped; more atoms add to the file.
 
     Example: symgnn explain glass.xyz --atom 12 --atom 40 -o explanation.json --plot picture.png
     """
@@ -68,7 +66,8 @@ def explain(
     from symgnn.structures import read_structures
 
     if plot is not None:
-        from symgnn.explain.plots import check_format
+        from symgnn.explain.plots import MOST_ATOMS, draw
+        from symgnn.plots.style import check_format
 
         check_format(plot)
     chosen = dict.fromkeys(atom or [])
@@ -90,10 +89,15 @@ def explain(
     journal = Journal(output, explainer.provenance(Path(structure).name))
     _fill(journal, explainer, list(chosen), workers)
     summary = _summary(journal, list(chosen))
-    if plot is not None:
-        _draw(journal, found[0], list(chosen), plot)
+    shown = list(journal.explanations(list(chosen)[:MOST_ATOMS])) if plot is not None else []
     journal.finish(list(chosen))
-    print(f"{structure} → {output}: {summary}", file=sys.stderr)
+    total = len(journal.done)
+    more = f" ({total} in the file)" if total > len(chosen) else ""
+    print(f"{structure} → {output}{more}: {summary}", file=sys.stderr)
+    if plot is not None:
+        draw(shown, found[0].get_chemical_symbols(), plot)
+        if len(chosen) > MOST_ATOMS:
+            print(f"{plot} shows the first {MOST_ATOMS} atoms", file=sys.stderr)
 
 
 def _fill(journal: Journal, explainer: Explainer, atoms: list[int], workers: int) -> None:
@@ -124,8 +128,8 @@ def _fill(journal: Journal, explainer: Explainer, atoms: list[int], workers: int
                 bar.advance(task)
     except KeyboardInterrupt:
         raise Interrupted(
-            f"interrupted; {len(journal.done)} of {len(atoms)} explanations are in {journal.path}:"
-            " the same command goes on"
+            f"interrupted; {len(journal.done & set(atoms))} of {len(atoms)} explanations are in"
+            f" {journal.path}: the same command goes on"
         ) from None
     finally:
         run.close()
@@ -147,14 +151,6 @@ def _summary(journal: Journal, atoms: list[int]) -> str:
         f"{count}; without the top 10% of edges the barrier changes by {top:.2g} eV, without"
         f" random ones of the same lengths by {random:.2g} eV{stable}"
     )
-
-
-def _draw(journal: Journal, structure: Atoms, atoms: list[int], path: Path) -> None:
-    from symgnn.explain.plots import MOST_ATOMS, draw
-
-    draw(list(journal.explanations(atoms[:MOST_ATOMS])), structure.get_chemical_symbols(), path)
-    if len(atoms) > MOST_ATOMS:
-        print(f"{path} shows the first {MOST_ATOMS} atoms", file=sys.stderr)
 
 
 def _settings(changes: list[str], seed: int, seeds: int) -> ExplanationSettings:

@@ -16,7 +16,7 @@ from symgnn.errors import SymGNNError
 from symgnn.files import written_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from numpy.typing import ArrayLike
 
@@ -137,10 +137,37 @@ def write_explanations(
 def write_lines(path: str | Path, lines: Iterable[str], provenance: Provenance) -> None:
     """Write a file of explanations that are lines already, as ``to_line`` makes them."""
     with written_whole(path) as unfinished, _opened(unfinished, "wt", like=path) as file:
-        file.write(to_header(provenance)[:-1] + ', "explanations": [\n')
+        file.write(_first_line(provenance))
         for number, line in enumerate(lines):
             file.write((",\n" if number else "") + line)
         file.write("\n]}\n")
+
+
+def read_lines(path: str | Path, provenance: Provenance) -> Iterator[tuple[int, str]]:
+    """What ``write_lines`` wrote, one at a time: atom and line.
+
+    Raises:
+        SymGNNError: the file is damaged, or not of this provenance.
+    """
+    try:
+        with _opened(Path(path), "rt", like=path) as file:
+            if file.readline() != _first_line(provenance):
+                raise SymGNNError(
+                    f"{path} is there already, and holds no explanations of this structure, model"
+                    " and settings: give -o another name"
+                )
+            for line in file:
+                if line == "]}\n":
+                    return
+                text = line.rstrip("\n").removesuffix(",")
+                yield int(json.loads(text)["atom"]), text
+            raise EOFError
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise SymGNNError(f"{path} is there already and damaged: give -o another name") from error
+
+
+def _first_line(provenance: Provenance) -> str:
+    return to_header(provenance)[:-1] + ', "explanations": [\n'
 
 
 def read_explanations(path: str | Path) -> list[Explanation]:

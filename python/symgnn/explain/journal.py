@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from symgnn.errors import SymGNNError
-from symgnn.explain.explanation import from_line, to_header, to_line, write_lines
+from symgnn.explain.explanation import (
+    from_line,
+    read_lines,
+    to_header,
+    to_line,
+    write_lines,
+)
 from symgnn.files import cannot_write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from symgnn.explain.explanation import Explanation, Provenance
 
@@ -20,14 +26,16 @@ if TYPE_CHECKING:
 class Journal:
     """A file beside the output that survives Ctrl-C, kill -9 and a full disk.
 
-    Its first line says where the explanations come from, every other line is one of them.
+    Its first line says where the explanations come from, every other line is one of them. Those of
+    an output that is there already are kept as well.
 
     Args:
         output: the file that the explanations are for; the journal is ``output`` + ``.partial``.
-        provenance: of the explanations; that of an existing journal must be the same.
+        provenance: of the explanations; that of an existing journal or output must be the same.
 
     Raises:
-        SymGNNError: a journal with other explanations is there, or it cannot be written.
+        SymGNNError: a journal or an output with something else is there, or the journal cannot be
+            written.
     """
 
     def __init__(self, output: str | Path, provenance: Provenance) -> None:
@@ -35,11 +43,19 @@ class Journal:
         self.path = self.output.with_name(f"{self.output.name}.partial")
         self._places: dict[int, int] = {}
         header = to_header(provenance)
+        finished: Iterable[tuple[int, str]] = ()
+        if _filled(self.output):
+            for _ in read_lines(self.output, provenance):
+                pass  # before anything is written: the file is whole, and of this provenance
+            finished = read_lines(self.output, provenance)
         with cannot_write(self.path):
-            if self.path.is_file() and self.path.stat().st_size:
+            if _filled(self.path):
                 self._continue(header)
             else:
                 self._append(header)
+            for atom, line in finished:
+                if atom not in self._places:
+                    self._places[atom] = self._append(line)
 
     @property
     def done(self) -> set[int]:
@@ -56,8 +72,10 @@ class Journal:
         return map(from_line, self._lines(atoms))
 
     def finish(self, atoms: Sequence[int]) -> None:
-        """Write the output, with the explanations in the order of ``atoms``; remove the journal."""
-        write_lines(self.output, self._lines(atoms), self.provenance)
+        """Write the output with all that is done, ``atoms`` first; remove the journal."""
+        write_lines(
+            self.output, self._lines(dict.fromkeys([*atoms, *self._places])), self.provenance
+        )
         self.path.unlink()
 
     def _continue(self, header: str) -> None:
@@ -83,8 +101,12 @@ class Journal:
             os.fsync(file.fileno())
         return place
 
-    def _lines(self, atoms: Sequence[int]) -> Iterator[str]:
+    def _lines(self, atoms: Iterable[int]) -> Iterator[str]:
         with self.path.open("rb") as file:
             for atom in atoms:
                 file.seek(self._places[atom])
                 yield file.readline().decode().rstrip("\n")
+
+
+def _filled(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
