@@ -179,6 +179,7 @@ def two_structures(path: Path) -> None:
         (None, ["--atom", "0", "--set", "speed=9"], "--set speed"),
         (None, ["--atom", "0", "--set", "steps"], "write KEY=VALUE"),
         (None, ["--atom", "0", "--plot", "picture"], "end it in .png"),
+        (None, ["--atom", "0", "--plot", "missing/e.png"], "there is no folder missing"),
         (with_isolated_atom, ["--atom", "27"], "atom 27 has no neighbors within 4 Å"),
         (with_aluminum, ["--atom", "3"], "Al"),
         (two_structures, ["--atom", "3"], "choose one of them, as with --index -1"),

@@ -78,10 +78,25 @@ def test_importance_of_atoms_is_that_of_the_edges_they_send_along() -> None:
     np.testing.assert_array_equal(item.atom_importance, [0, 0.2, 0.9, 0])
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 99}', "no json"])
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"format": 1}', '{"format": 99}', "no json"])
 def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "e.json").write_text(text)
     with pytest.raises(SymGNNError, match="no explanations of this version"):
         read_explanations(tmp_path / "e.json")
+    with pytest.raises(SymGNNError, match="no explanations of this version"):
+        read_provenance(tmp_path / "e.json")
     with pytest.raises(SymGNNError, match="cannot read"):
         read_explanations(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize("name", ["fidelity", "atoms", "positions", "stability", "edges"])
+@pytest.mark.parametrize("value", [None, "text", {}])
+def test_damaged_files_are_refused(tmp_path: Path, name: str, value: object) -> None:
+    write_explanations(tmp_path / "e.json", [explanation(7, 5)], PROVENANCE)
+    content = json.loads((tmp_path / "e.json").read_text())
+    del content["explanations"][0][name]
+    if value is not None:
+        content["explanations"][0][name] = value
+    (tmp_path / "e.json").write_text(json.dumps(content))
+    with pytest.raises(SymGNNError, match="no explanations of this version"):
+        read_explanations(tmp_path / "e.json")

@@ -97,12 +97,12 @@ def topology(
             "settings": {"share": share, "seed": seed},
         }
         write_topology(output, found, edges, provenance)
+    for line in _summary(found, edges):
+        typer.echo(line)
     if plot is not None:
         from symgnn.explain.topology_plot import draw
 
         draw(found, atoms.get_chemical_symbols(), edges, plot)
-    for line in _summary(found, edges):
-        typer.echo(line)
 
 
 def _radii(text: str | None, atoms: Atoms) -> dict[str, float]:

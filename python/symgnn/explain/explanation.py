@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -176,7 +177,8 @@ def read_explanations(path: str | Path) -> list[Explanation]:
     Raises:
         SymGNNError: there is no such file, or it is no file of explanations of this version.
     """
-    return [_from_values(values) for values in _content(path)["explanations"]]
+    with _undamaged(path):
+        return [_from_values(values) for values in _content(path)["explanations"]]
 
 
 def read_provenance(path: str | Path) -> Provenance:
@@ -185,8 +187,9 @@ def read_provenance(path: str | Path) -> Provenance:
     Raises:
         SymGNNError: as in :func:`read_explanations`.
     """
-    content = _content(path)
-    return Provenance(**{item.name: content[item.name] for item in fields(Provenance)})
+    with _undamaged(path):
+        content = _content(path)
+        return Provenance(**{item.name: content[item.name] for item in fields(Provenance)})
 
 
 def to_header(provenance: Provenance) -> str:
@@ -238,7 +241,7 @@ def _from_values(values: dict[str, Any]) -> Explanation:
         fidelity=Fidelity(
             **{item.name: _floats(values["fidelity"][item.name], -1) for item in fields(Fidelity)}
         ),
-        stability=math.nan if values["stability"] is None else values["stability"],
+        stability=math.nan if values["stability"] is None else float(values["stability"]),
     )
 
 
@@ -257,13 +260,20 @@ def _content(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise SymGNNError(f"cannot read {path}: {reason}; `symgnn explain` writes it") from error
-    except ValueError:
-        content = None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if content["format"] != FORMAT:
+        raise ValueError("format")
+    return dict(content)
+
+
+@contextmanager
+def _undamaged(path: str | Path) -> Iterator[None]:
+    """Turn what a damaged or foreign file leads to into one line."""
+    try:
+        yield
+    except (AttributeError, EOFError, KeyError, TypeError, ValueError) as error:
         raise SymGNNError(
             f"{path} holds no explanations of this version: write them with `symgnn explain`"
-        )
-    return content
+        ) from error
 
 
 def _opened(path: Path, mode: str, *, like: str | Path) -> Any:

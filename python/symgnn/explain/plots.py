@@ -9,9 +9,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from symgnn.errors import SymGNNError
 from symgnn.explain.statistics import BINS, FIRST_SHELL, MEDIUM_RANGE
-from symgnn.files import written_whole
+from symgnn.plots.style import check_format, save
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,15 +29,6 @@ NEAREST = 10
 """Atoms of the local view."""
 _COLORS = ("tab:orange", "tab:blue", "tab:green", "tab:red", "tab:purple", "tab:brown")
 _EDGES = colormaps["viridis_r"]
-
-
-def check_format(path: Path) -> None:
-    """Raise SymGNNError unless matplotlib can draw into a file of this name."""
-    formats = Figure().canvas.get_supported_filetypes()
-    if path.suffix.lower().lstrip(".") not in formats:
-        raise SymGNNError(
-            f"the name {path.name} asks for no picture format: end it in .png, .pdf or .svg"
-        )
 
 
 def draw(explanations: Sequence[Explanation], symbols: Sequence[str], path: Path) -> None:
@@ -68,8 +58,7 @@ def draw(explanations: Sequence[Explanation], symbols: Sequence[str], path: Path
         for name, color in colors.items()
     ]
     figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), frameon=False)
-    with written_whole(path) as unfinished:
-        figure.savefig(unfinished, dpi=110, format=path.suffix.lower().lstrip("."))
+    save(figure, path)
 
 
 def top_edges(explanation: Explanation, count: int = TOP_EDGES) -> NDArray[np.int64]:
@@ -200,5 +189,4 @@ def draw_histograms(
         row[0].axvline(MEDIUM_RANGE, color="tab:blue", lw=0.8)
         row[1].set_title(title, fontsize=10)
     panels[0, 0].legend(fontsize=8, frameon=False)
-    with written_whole(path) as unfinished:
-        figure.savefig(unfinished, dpi=110, format=path.suffix.lower().lstrip("."))
+    save(figure, path)

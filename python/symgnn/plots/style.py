@@ -58,11 +58,19 @@ def remove_frame(axes: Axes) -> None:
 
 
 def check_format(path: Path) -> None:
-    """Raise SymGNNError unless matplotlib can draw into a file of this name."""
+    """Raise SymGNNError unless matplotlib can draw into a file of this name, and its folder exists.
+
+    For commands to call before work that takes long.
+    """
     formats = Figure().canvas.get_supported_filetypes()
     if path.suffix.lower().lstrip(".") not in formats:
         raise SymGNNError(
             f"the name {path.name} asks for no picture format: end it in .png, .pdf or .svg"
+        )
+    if not path.parent.is_dir():
+        raise SymGNNError(
+            f"cannot write {path}: there is no folder {path.parent}; create it or choose another"
+            " place for the picture"
         )
 
 
