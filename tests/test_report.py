@@ -370,7 +370,9 @@ def test_important_edges_of_an_explained_atom_are_drawn(
             np.testing.assert_allclose(edge["to"], 0.0, atol=DRAWN)
     trust = page.locator("#fidelity").inner_text()
     assert "top 10% of the edges the barrier changes by 1.00 eV" in trust
-    assert "random ones of the same lengths by 0.20 eV" in trust
+    assert "random ones of the same lengths and steps away by 0.30 eV" in trust
+    assert "(same lengths only: 0.20 eV)" in trust
+    assert "do not read the eV" in trust
     assert "learning_rate 0.1, seed 7" in page.locator(".provenance").inner_text()
     # What leaving a neighbor out changes stands beside the neighbor that was left out.
     rows = [row.split() for row in page.locator("#neighbors tbody tr").all_inner_texts()]

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from symgnn.explain.journal import Journal
 
 
+_CHANGES = ("drop", "drop_random_same_hop", "drop_random")
+"""Of the barrier: without the top edges, and without random ones by which to judge them."""
+
+
 def explain(
     structure: Annotated[str, typer.Argument(help="A structure at an energy minimum.")],
     output: Annotated[
@@ -142,14 +146,15 @@ def _summary(journal: Journal, atoms: list[int]) -> str:
     for explanation in journal.explanations(atoms):
         fidelity = explanation.fidelity
         place = int(np.argmin(np.abs(fidelity.share - 0.1)))
-        tenth.append((fidelity.drop[place], fidelity.drop_random[place]))
+        tenth.append([getattr(fidelity, name)[place] for name in _CHANGES])
         kept.append(explanation.stability)
-    top, random = np.mean(tenth, axis=0)
+    top, same_steps, same_lengths = np.mean(tenth, axis=0)
     count = "1 atom" if len(atoms) == 1 else f"{len(atoms)} atoms"
     stable = "" if np.isnan(kept).any() else f"; rank correlation of masks {np.mean(kept):.2f}"
     return (
         f"{count}; without the top 10% of edges the barrier changes by {top:.2g} eV, without"
-        f" random ones of the same lengths by {random:.2g} eV{stable}"
+        f" random ones of the same lengths and steps away by {same_steps:.2g} eV (same lengths"
+        f" only: {same_lengths:.2g} eV){stable}"
     )
 
 

@@ -205,7 +205,7 @@ def to_line(explanation: Explanation) -> str:
         if item.name != "fidelity"
     }
     values["fidelity"] = asdict(explanation.fidelity)
-    return json.dumps(_plain(values), separators=(",", ":"), allow_nan=False)
+    return json.dumps(to_plain(values), separators=(",", ":"), allow_nan=False)
 
 
 def from_line(line: str) -> Explanation:
@@ -216,13 +216,14 @@ def from_line(line: str) -> Explanation:
 _DECIMALS = 7  # of eV, Å and importance: what single precision means
 
 
-def _plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
+    """For JSON: lists for arrays, rounded numbers, null for those that are not finite."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return to_plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
     if isinstance(value, float):
         return round(value, _DECIMALS) if math.isfinite(value) else None
     return value

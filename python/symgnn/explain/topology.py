@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from symgnn.errors import SymGNNError
+from symgnn.explain.explanation import to_plain
 from symgnn.explain.homology import (
     Environment,
     Feature,
@@ -173,7 +173,7 @@ def write_topology(
     if edges is not None:
         content["edges"] = asdict(edges)
     with written_whole(path) as unfinished:
-        unfinished.write_text(json.dumps(_plain(content), allow_nan=False) + "\n")
+        unfinished.write_text(json.dumps(to_plain(content), allow_nan=False) + "\n")
 
 
 def _numbers(around: Environment, explanation: Explanation) -> NDArray[np.int64]:
@@ -190,16 +190,3 @@ def _numbers(around: Environment, explanation: Explanation) -> NDArray[np.int64]
     numbers = np.full(len(explanation.atoms), -1, dtype=np.int64)
     numbers[inside] = number
     return numbers
-
-
-def _plain(value: Any) -> Any:
-    """For JSON: lists for arrays, null for numbers that are not finite."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 7) if math.isfinite(value) else None
-    return value

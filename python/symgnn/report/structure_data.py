@@ -135,7 +135,10 @@ def explanation_data(explanation: Explanation) -> dict[str, Any]:
 
 
 def _fidelity(explanation: Explanation) -> dict[str, float] | None:
-    """Change of the barrier, eV, without the top tenth of the edges, and without random ones."""
+    """Change of the barrier, eV, without the top tenth of the edges, and without random ones.
+
+    Random ones share lengths and steps from the atom with the top, or only lengths.
+    """
     curves = explanation.fidelity
     if not len(curves.share):
         return None
@@ -143,7 +146,8 @@ def _fidelity(explanation: Explanation) -> dict[str, float] | None:
     values = {
         "share": float(curves.share[place]),
         "top": float(curves.drop[place]),
-        "random": float(curves.drop_random[place]),
+        "same_lengths": float(curves.drop_random[place]),
+        "same_steps": float(curves.drop_random_same_hop[place]),
     }
     return values if np.isfinite(list(values.values())).all() else None
 

@@ -327,7 +327,9 @@ function strongest(explanation) {
   if (fidelity) {
     $("fidelity").textContent =
       `How far to trust the mask: without its top ${percent(fidelity.share)} of the edges the barrier changes by ` +
-      `${fixed(fidelity.top, 2)} eV, without random ones of the same lengths by ${fixed(fidelity.random, 2)} eV.`;
+      `${fixed(fidelity.top, 2)} eV, without random ones of the same lengths and steps away by ` +
+      `${fixed(fidelity.same_steps, 2)} eV (same lengths only: ${fixed(fidelity.same_lengths, 2)} eV). Compare these; ` +
+      "do not read the eV: no model was fitted to structures without edges.";
   }
   const place = (n) => Array.from(explanation.positions.subarray(3 * n, 3 * n + 3));
   return order.map((i) => {
