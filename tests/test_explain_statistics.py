@@ -22,6 +22,8 @@ from symgnn.explain.statistics import (
     SAME_STEPS,
     SAME_STEPS_AND_LENGTH,
     Comparison,
+    _at,
+    _resampled,
     angles,
     compare,
     edge_classes,
@@ -161,6 +163,16 @@ def test_the_interval_covers_a_mean_of_groups_that_differ() -> None:
         narrow += high - low < 0.5
     assert covered >= 43  # 47.5 expected, standard deviation 1.5
     assert narrow < 5
+
+
+def test_resampling_discards_no_member_of_a_group() -> None:
+    groups = np.array(list("aabbbbbbccc"))
+    values = np.arange(11.0)
+    for row in _at(values, _resampled(groups, 50, np.random.default_rng(0))).T:
+        drawn = groups[row[np.isfinite(row)].astype(int)]
+        times = [(drawn == name).sum() / (groups == name).sum() for name in "abc"]
+        assert sum(times) == 3
+        assert all(time == round(time) for time in times)
 
 
 def test_histograms_are_drawn(explanations: list[Explanation], tmp_path: Path) -> None:

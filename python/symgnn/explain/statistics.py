@@ -259,7 +259,7 @@ def compare(
             selected, other = found.selected[:, column], random[:, column]
             known = np.isfinite(selected) & np.isfinite(other)
             difference = np.where(known, selected - other, np.nan)
-            means = _mean(difference[drawn].T)
+            means = _mean(_at(difference, drawn))
             low, high = np.nanpercentile(means, ends)
             comparisons.append(
                 Comparison(
@@ -280,7 +280,7 @@ def interval(
 ) -> tuple[float, float, float]:
     """Mean of values [G] and the ends of its 95% interval, by the same bootstrap."""
     drawn = _resampled(np.array(groups), resamples, np.random.default_rng(seed))
-    low, high = np.nanpercentile(_mean(values[drawn].T), _percentiles(groups))
+    low, high = np.nanpercentile(_mean(_at(values, drawn)), _percentiles(groups))
     return float(_mean(values)), float(low), float(high)
 
 
@@ -299,12 +299,15 @@ def _percentiles(groups: Sequence[str]) -> list[float]:
     return [low, 100.0 - low]
 
 
+_NOBODY = -1
+
+
 def _resampled(
     groups: NDArray[np.str_], resamples: int, generator: np.random.Generator
 ) -> NDArray[np.int64]:
     """Indices [resamples, G']: groups with replacement, and members of each with replacement.
 
-    All rows have the length of the shortest, so that groups of unequal size leave no gaps.
+    Groups of unequal size give rows of unequal length; those are filled up with _NOBODY.
     """
     members = [np.flatnonzero(groups == name) for name in np.unique(groups)]
     rows = [
@@ -316,8 +319,15 @@ def _resampled(
         )
         for _ in range(resamples)
     ]
-    shortest = min(map(len, rows))
-    return np.array([generator.permutation(row)[:shortest] for row in rows])
+    drawn = np.full((resamples, max(map(len, rows))), _NOBODY)
+    for line, row in zip(drawn, rows, strict=True):
+        line[: len(row)] = row
+    return drawn
+
+
+def _at(values: Floats, drawn: NDArray[np.int64]) -> Floats:
+    """[G', resamples]: values [G] at indices [resamples, G'], NaN for _NOBODY."""
+    return np.append(values, np.nan)[drawn].T
 
 
 def _mean(values: Floats) -> Floats:
