@@ -22,6 +22,7 @@ from conftest import random_glass
 from symgnn.annotator import Annotator
 from symgnn.cli import run
 from symgnn.explain import Explanation, Fidelity, Provenance, write_explanations
+from symgnn.keys import MODEL, MODEL_SHA256
 from symgnn.samples import sample_glass
 from symgnn.structures import write_structures
 from symgnn.training.checkpoint import load_checkpoint
@@ -332,7 +333,7 @@ def explanation_of(glass: Atoms, atom: int) -> Explanation:
 
 def explanation_file(path: Path, *explanations: Explanation) -> Path:
     provenance = Provenance(
-        "0", {"name": "m", "sha256": ""}, {"file": "glass.xyz"}, {"learning_rate": 0.1}, 7
+        "0", {"name": "m", "sha256": "a" * 64}, {"file": "glass.xyz"}, {"learning_rate": 0.1}, 7
     )
     write_explanations(path, explanations, provenance)
     return path
@@ -397,6 +398,21 @@ def test_explanation_of_another_structure_is_refused(
         assert run(["report", *arguments, "-o", str(tmp_path / "x.html")]) == 1
         assert "give the structure that was explained" in complaint(capsys)
         assert not (tmp_path / "x.html").exists()
+
+
+def test_explanations_of_another_model_are_pointed_out(
+    tmp_path: Path,
+) -> None:
+    glass = small_glass()
+    path = explanation_file(tmp_path / "explanation.json", explanation_of(glass, 40))
+    warned = []
+    for checksum in ("a" * 64, "b" * 64, None):  # of the explanations, of another one, labels
+        glass.info.pop(MODEL_SHA256, None)
+        if checksum is not None:
+            glass.info |= {MODEL: "simple", MODEL_SHA256: checksum}
+        page = written(tmp_path, glass, "--explanation", str(path))
+        warned.append("of another model (m) than the barriers (simple)" in page.read_text())
+    assert warned == [False, True, False]
 
 
 # --- everywhere -------------------------------------------------------------------------------

@@ -83,7 +83,8 @@ def report_structure(
         parts={
             "subtitle": html.escape(_subtitle(atoms, frames)),
             "tiles": tiles(_tiles(atoms, share)),
-            "warning": warning(_novelty_warning(share)),
+            "warning": warning(_novelty_warning(share))
+            + warning(_model_warning(atoms, explanations)),
             "table": table(*_summary(atoms)),
             "novelty": html.escape(_novelty_line(share)),
             "provenance": definitions(_provenance(source, frames, ensure, explanations, read)),
@@ -212,6 +213,22 @@ def _novelty_warning(share: float | None) -> str:
         f"Do not trust these barriers: {share:.0%} of the atoms have surroundings unlike those that"
         " the model was trained on. Is this an energy minimum, or an average over 1 ps, of the same"
         " alloy and density?"
+    )
+
+
+def _model_warning(atoms: Atoms, explanations: Path | None) -> str:
+    """Explanations of another model than the one that predicted the barriers, if both are known."""
+    from ..explain import read_provenance
+
+    if explanations is None or keys.MODEL_SHA256 not in atoms.info:
+        return ""
+    explained = read_provenance(explanations).model
+    if explained["sha256"] == atoms.info[keys.MODEL_SHA256]:
+        return ""
+    return (
+        f"The explanations are of another model ({explained['name']}) than the barriers"
+        f" ({atoms.info.get(keys.MODEL, 'unnamed')}): do not compare them. Explain with the model"
+        " of the barriers."
     )
 
 
