@@ -76,6 +76,8 @@ def topology(
     from symgnn.explain.topology import topology as find
     from symgnn.structures import read_structures
 
+    if output is not None and output.suffix != ".json":
+        raise SymGNNError(f"-o {output}: topology is written as JSON, give a name in .json")
     if plot is not None:
         from symgnn.plots.style import check_format
 

@@ -79,7 +79,10 @@ def atom_weights(atoms: Atoms, radii: Mapping[str, float] | None = None) -> NDAr
     given = dict(radii or {})
     for symbol, radius in given.items():
         if symbol not in symbols:
-            raise SymGNNError(f"radius of {symbol}: the structure holds no such atoms")
+            raise SymGNNError(
+                f"radius of {symbol!r}: the structure holds no such atoms but"
+                f" {', '.join(sorted(set(symbols)))}"
+            )
         if not (np.isfinite(radius) and radius > 0):
             raise SymGNNError(f"radius of {symbol}: {radius} Å is not positive")
     each = {symbol: given.get(symbol, element_radius(symbol)) for symbol in set(symbols)}

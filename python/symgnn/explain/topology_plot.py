@@ -10,7 +10,7 @@ from ase.data.colors import jmol_colors
 from matplotlib.figure import Figure
 
 from symgnn.explain.homology import cycle_edges
-from symgnn.files import written_whole
+from symgnn.plots.style import save
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,8 +63,7 @@ def draw(found: Topology, symbols: Sequence[str], edges: ImportantEdges | None, 
     figure.suptitle(
         f"atom {atom} ({symbols[atom]}), {found.environment.radius:g} Å around it", fontsize=11
     )
-    with written_whole(path) as unfinished:
-        figure.savefig(unfinished, dpi=150)
+    save(figure, path)
 
 
 def _diagram(axes: Axes, features: list[Feature], chosen: set[Feature], color: str) -> None:
