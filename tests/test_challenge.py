@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from ase.io import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -238,6 +239,10 @@ def test_structures_with_predicted_columns_score_like_csv(
     write_structures(tmp_path / "swapped.xyz", [atoms])
     arguments = ["challenge", "score", str(tmp_path / "swapped.xyz"), "--labels", str(place)]
     assert run(arguments) == 1
+    atoms.positions[[0, 1]] = atoms.positions[[1, 0]]
+    atoms.positions[:] = np.nan
+    write_structures(tmp_path / "swapped.xyz", [atoms], format="extxyz")
+    assert run(arguments) == 1
 
 
 # --- what is refused --------------------------------------------------------------------------
@@ -330,5 +335,17 @@ def test_what_cannot_be_packed_is_one_line(
     assert "no per-atom column 'energy_barrier'" in complaint(
         capsys, "pack", one, str(bare), *output
     )
+    for name in ("place", "cell"):
+        (atoms,) = read_structures(glasses / "quick.xyz")
+        (atoms.positions if name == "place" else atoms.cell)[1, 2] = np.nan
+        write(tmp_path / f"{name}.xyz", atoms, format="extxyz")
+    assert (
+        "place.xyz: 1 atoms have positions that are not finite numbers, the first at index 1"
+        in (complaint(capsys, "pack", one, str(tmp_path / "place.xyz"), *output))
+    )
+    assert "the cell has entries that are not finite" in complaint(
+        capsys, "pack", one, "--hidden", str(tmp_path / "cell.xyz"), *output
+    )
     assert "holds no labels of a challenge" in complaint(capsys, "score", one, "--labels", one)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bare.xyz", "copy.xyz"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["bare.xyz", "cell.xyz", "copy.xyz", "place.xyz"]

@@ -140,19 +140,33 @@ def element_numbers(atoms: Atoms, elements: Sequence[str]) -> NDArray[np.int64]:
     return species
 
 
+def check_finite(
+    points: NDArray[np.float64], cell: NDArray[np.float64], where: str | None = None
+) -> None:
+    """Raise StructureError unless positions [N, 3] and cell [3, 3] are finite numbers.
+
+    Args:
+        points: Å.
+        cell: Å.
+        where: name of the structure, for the message.
+    """
+    place = "" if where is None else f"{where}: "
+    unusable = np.flatnonzero(~np.isfinite(points).all(axis=1))
+    if len(unusable):
+        raise StructureError(
+            f"{place}{len(unusable)} atoms have positions that are not finite numbers,"
+            f" the first at index {unusable[0]}: the simulation may have blown up"
+        )
+    if not np.isfinite(cell).all():
+        raise StructureError(f"{place}the cell has entries that are not finite numbers")
+
+
 def _check(
     points: NDArray[np.float64], cell: NDArray[np.float64], periodic: NDArray[np.bool_]
 ) -> None:
     if len(points) == 0:
         raise StructureError("the structure has no atoms")
-    unusable = np.flatnonzero(~np.isfinite(points).all(axis=1))
-    if len(unusable):
-        raise StructureError(
-            f"{len(unusable)} atoms have positions that are not finite numbers,"
-            f" the first at index {unusable[0]}: the simulation may have blown up"
-        )
-    if not np.isfinite(cell).all():
-        raise StructureError("the cell has entries that are not finite numbers")
+    check_finite(points, cell)
     lengths = np.linalg.norm(cell[periodic], axis=1)
     if (lengths == 0).any():
         raise StructureError(

@@ -32,6 +32,7 @@ from symgnn.challenge.score import compare
 from symgnn.challenge.submission import write_submission
 from symgnn.errors import DatasetError, SymGNNError
 from symgnn.files import cannot_write, make_folder, unfinished_path
+from symgnn.graph import check_finite
 from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
 from symgnn.landscape.events import structure_checksum
 from symgnn.structures import read_structures, write_structures
@@ -91,6 +92,7 @@ def pack(
     Raises:
         DatasetError: a file without usable labels, several structures in a file, names that are
             the same or no words, or fewer than two structures altogether.
+        StructureError: positions or a cell that are not finite.
         SymGNNError: the folder or the labels exist, or cannot be written.
     """
     secret = folder.with_name(f"{folder.name}-labels.xyz")
@@ -175,6 +177,7 @@ class _Packer:
                 f"{path} holds {len(structures)} structures: write each to a file of its own"
             )
         (source,) = structures
+        check_finite(source.positions, source.cell.array, str(path))
         atoms = Atoms(source.numbers, positions=source.positions, cell=source.cell, pbc=source.pbc)
         atoms.arrays[ENERGY_BARRIER] = source.arrays[ENERGY_BARRIER].astype(np.float64)
         if ENERGY_BARRIER_STD in source.arrays:

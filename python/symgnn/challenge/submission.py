@@ -189,7 +189,7 @@ def _read_structures(path: Path, collected: _Collected) -> None:
         if (
             len(atoms) != len(expected)
             or (atoms.numbers != expected.numbers).any()
-            or np.abs(atoms.positions - expected.positions).max() > _SAME
+            or not (np.abs(atoms.positions - expected.positions) <= _SAME).all()
         ):
             raise DatasetError(
                 f"{where}: atoms are not those of the challenge in their order: predict its files"
