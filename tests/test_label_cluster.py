@@ -155,7 +155,9 @@ def test_what_is_wrong_with_a_cluster_is_one_line(
 
     monkeypatch.setattr(farm, "_TIMEOUT", 0.5)
     assert "start one with `dask scheduler`" in complaint("tcp://127.0.0.1:9")
-    assert "start one with `dask scheduler`" in complaint("nonsense://here")
+    assert "start one with `dask scheduler`" in complaint("nonsense://here:1")
+    assert "write the address that `dask scheduler` prints" in complaint("nonsense://here")
+    assert "certificates of distributed.comm.tls" in complaint("tls://127.0.0.1:9")
     assert "exclude each other" in complaint(cluster.address, "--workers", "2")
     monkeypatch.setattr(farm, "_TIMEOUT", 10)
     with monkeypatch.context() as patch:
@@ -164,13 +166,27 @@ def test_what_is_wrong_with_a_cluster_is_one_line(
         patch.setattr(farm, "_check_workers", lambda _: None)  # as for one that joins later
         assert "this process symgnn 0.0.1: install that version" in complaint(cluster.address)
     with LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0"
+        n_workers=1,
+        threads_per_worker=2,
+        processes=False,
+        protocol="tcp",
+        dashboard_address=":0",
     ) as threads:
         assert "start workers with --nthreads 1" in complaint(threads.scheduler_address)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "distributed", None)
         patch.delitem(sys.modules, "symgnn.landscape.cluster")
         assert "pip install 'symgnn[cluster]'" in complaint(cluster.address)
+
+
+@pytest.mark.parametrize("address", ["foo", "nosuch.json", "nonsense://here:1"])
+def test_nothing_follows_the_complaint_at_exit(address: str, crystal: Path, tmp_path: Path) -> None:
+    process = start(label(crystal, tmp_path / "catalog.db", "--scheduler", address, *CHOICE))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    (line,) = errors.splitlines()
+    assert address in line
+    assert "tcp://host:8786" in line
 
 
 @pytest.mark.slow

@@ -7,8 +7,10 @@ the only one that knows the catalog.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import logging
+import re
 import threading
 import uuid
 from concurrent.futures import CancelledError
@@ -19,6 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distributed import Client, KilledWorker, WorkerPlugin, as_completed, get_worker
+from distributed.comm import connect
+from distributed.security import Security
 from distributed.utils import silence_logging_cmgr
 
 from symgnn.errors import SymGNNError
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from symgnn.landscape.workers import Done
 
 _IN_FLIGHT = 1000  # searches that the scheduler knows of; a worker takes two of them at most
+_ADDRESS = re.compile(r"[a-z]+://.+:\d+")
 _TIMEOUT = 10  # s, for an answer of the scheduler
 
 Opened = tuple[tuple[str, str, str], Searcher]
@@ -105,22 +110,40 @@ def connected(address: str) -> Iterator[Client]:
     """A client of the scheduler at ``address``, such as ``tcp://host:8786``.
 
     Raises:
-        SymGNNError: no scheduler answers there, or a worker has another version of symgnn or more
-            than one thread.
+        SymGNNError: no address, no scheduler answers there, or a worker has another version of
+            symgnn or more than one thread.
     """
+    if not _ADDRESS.fullmatch(address):
+        raise SymGNNError(
+            f"--scheduler {address}: write the address that `dask scheduler` prints, such as"
+            " tcp://host:8786"
+        )
     with ExitStack() as stack:
         for logger in ("distributed", "distributed.client"):  # what is wrong is said in one line
             stack.enter_context(silence_logging_cmgr(logging.CRITICAL, logger))
         try:
+            asyncio.run(_reach(address))
             client = Client(address, timeout=_TIMEOUT, set_as_default=False)
         except (OSError, ValueError) as error:
             raise SymGNNError(
                 f"no Dask scheduler answers at {address}: start one with `dask scheduler`, and give"
                 " the address that it prints, such as tcp://host:8786"
             ) from error
+        except TypeError as error:
+            raise SymGNNError(
+                f"--scheduler {address}: this machine has no settings for such connections, such as"
+                " the certificates of distributed.comm.tls; use tcp://, or set Dask up for them"
+            ) from error
         stack.enter_context(client)
         _check_workers(client)
         yield client
+
+
+async def _reach(address: str) -> None:
+    """Fail before there is a Client, since one that cannot start complains again at exit."""
+    arguments = Security().get_connection_args("client")
+    comm = await connect(address, timeout=_TIMEOUT, **arguments)
+    await comm.close()
 
 
 def _check_workers(client: Client) -> None:
