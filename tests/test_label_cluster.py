@@ -155,6 +155,7 @@ def test_what_is_wrong_with_a_cluster_is_one_line(
 
     monkeypatch.setattr(farm, "_TIMEOUT", 0.5)
     assert "start one with `dask scheduler`" in complaint("tcp://127.0.0.1:9")
+    assert list(tmp_path.iterdir()) == []
     assert "start one with `dask scheduler`" in complaint("nonsense://here:1")
     assert "write the address that `dask scheduler` prints" in complaint("nonsense://here")
     assert "certificates of distributed.comm.tls" in complaint("tls://127.0.0.1:9")
@@ -176,7 +177,9 @@ def test_what_is_wrong_with_a_cluster_is_one_line(
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "distributed", None)
         patch.delitem(sys.modules, "symgnn.landscape.cluster")
+        (tmp_path / "catalog.db").unlink()
         assert "pip install 'symgnn[cluster]'" in complaint(cluster.address)
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("address", ["foo", "nosuch.json", "nonsense://here:1"])

@@ -136,14 +136,17 @@ def search(
             structure_checksum(found[0]), forces.checksum(), _settings(settings or []), relax
         )
         chosen = chosen_atoms(atoms, found[0])
-        with _open(output, origin, found[0], forces) as catalog:
+        # The engine first: without one, no catalog is begun.
+        with (
+            _engine(workers, scheduler) as start,
+            _open(output, origin, found[0], forces) as catalog,
+        ):
             tasks = catalog.missing(chosen, searches)
             if not tasks:
                 typer.echo(f"{output}: nothing is missing; next: {_export(output)}")
                 return
-            with _engine(workers, scheduler) as start:
-                run = start(tasks, catalog.structure(), forces, catalog.settings())
-                _fill(catalog, run, len(tasks), keep=keep)
+            run = start(tasks, catalog.structure(), forces, catalog.settings())
+            _fill(catalog, run, len(tasks), keep=keep)
 
 
 def _file_elements(path: Path, elements: str | None) -> list[str] | None:

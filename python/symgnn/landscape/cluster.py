@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distributed import Client, KilledWorker, WorkerPlugin, as_completed, get_worker
-from distributed.comm import connect
+from distributed.comm.core import connect
 from distributed.security import Security
 from distributed.utils import silence_logging_cmgr
 
