@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
     from symgnn.plots.radial_distribution import RadialDistributions
 
+FORMULA = {
+    "architecture": "formula",
+    "cutoff": 6.0,
+    "terms": [{"quantity": "bonding", "value": 6.0}],
+}
 TILTED = np.array([[28.0, 0.0, 0.0], [9.0, 26.0, 0.0], [-7.0, 6.0, 24.0]])
 
 
@@ -347,16 +352,21 @@ def test_training_curves_of_a_run(folder: Path, capsys: pytest.CaptureFixture[st
     assert labels == ["training loss", "validation correlation", "validation error (eV)"]
 
 
-def test_a_regression_has_no_curve(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("model", [TINY, FORMULA], ids=lambda model: model["architecture"])
+def test_a_fit_in_closed_form_has_no_curve(
+    model: dict[str, object], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     import yaml
 
     write_structures("train.xyz", [labeled_glass(n) for n in (1, 2, 3)])
-    content = {"data": {"train": ["train.xyz"]}, "model": TINY}
+    content = {"data": {"train": ["train.xyz"]}, "model": model}
     Path("config.yaml").write_text(yaml.safe_dump(content))
     assert run(["train", "config.yaml"]) == 0
     capsys.readouterr()
     assert run(["plot", "training", "run", "-o", "t.png"]) == 1
-    assert "no epochs and no curve" in complaint(capsys)
+    said = complaint(capsys)
+    assert "no epochs and no curve" in said
+    assert "`symgnn report run -o report.html`" in said
 
 
 @pytest.mark.parametrize(

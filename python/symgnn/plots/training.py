@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import yaml
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from symgnn.errors import DatasetError
 from symgnn.plots.style import SERIES, remove_frame
-from symgnn.training.loop import COLUMNS, CONFIG, METRICS
+from symgnn.training.loop import BEST, COLUMNS, METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,10 +57,10 @@ def read_curves(folder: Path) -> Curves:
     """
     path = folder / METRICS
     if not path.is_file():
-        if _is_regression(folder):
+        if (folder / BEST).is_file():
             raise DatasetError(
-                f"{folder} holds a density regression, which is fitted in closed form: it has no"
-                " epochs and no curve; score it with `symgnn evaluate`"
+                f"{folder} holds a fit in closed form, which has no epochs and no curve: see it"
+                f" with `symgnn report {folder} -o report.html`"
             )
         raise DatasetError(f"{folder} holds no {METRICS}: give the output folder of `symgnn train`")
     with path.open(newline="", encoding="utf-8") as file:
@@ -76,18 +75,6 @@ def read_curves(folder: Path) -> Curves:
     if not rows:
         raise DatasetError(f"{path} holds no epoch yet: try again when the first is done")
     return Curves(columns)
-
-
-def _is_regression(folder: Path) -> bool:
-    config = folder / CONFIG
-    if not config.is_file():
-        return False
-    try:
-        content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return False
-    model = content.get("model") if isinstance(content, dict) else None
-    return isinstance(model, dict) and model.get("architecture") == "density_regression"
 
 
 def draw(runs: Mapping[str, Curves]) -> Figure:
