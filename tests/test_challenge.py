@@ -150,7 +150,9 @@ def test_density_regression_beats_element_means(
         for path in (folder, challenge)
     ]
     assert scores[0]["mean_pearson"] > scores[1]["mean_pearson"] + 0.1
-    assert score([folder / "example_held_out.csv"], tmp_path / "challenge-labels.xyz").ceiling == {}
+    assert (
+        score([folder / "example_held_out.csv"], tmp_path / "challenge-labels.xyz").ceiling is None
+    )
 
 
 # --- the scorer -------------------------------------------------------------------------------
@@ -220,9 +222,11 @@ def test_true_means_reach_the_ceiling_of_noisy_labels() -> None:
     atoms.arrays["energy_barrier"] = truth + generator.normal(0, 0.15, len(truth))
     atoms.arrays["energy_barrier_std"] = np.full(len(truth), 0.15)
     pearson = compute_metrics(truth, atoms.arrays["energy_barrier"]).pearson
-    assert noise_ceiling({"a": atoms})["a"] == pytest.approx(
-        pearson, abs=3e-3
-    )  # five standard errors
+    found = noise_ceiling({"pooled": atoms, "other": atoms})
+    assert found is not None
+    assert set(found.structures) == {"pooled", "other"}
+    for value in (*found.structures.values(), found.pooled):
+        assert value == pytest.approx(pearson, abs=3e-3)  # five standard errors
 
 
 def test_structures_with_predicted_columns_score_like_csv(
@@ -317,14 +321,26 @@ def test_a_changed_folder_is_found(
     assert "does not hold the data of" in complaint(capsys, "verify", str(folder))
 
 
+def test_a_letter_is_a_name(glasses: Path, tmp_path: Path) -> None:
+    for name, source in (("a", "old"), ("pooled", "quick")):
+        (tmp_path / f"{name}.xyz").write_bytes((glasses / f"{source}.xyz").read_bytes())
+    files = [str(tmp_path / f"{name}.xyz") for name in ("a", "pooled")]
+    folder = tmp_path / "new" / "challenge"
+    assert run(["challenge", "pack", *files, "-o", str(folder), "--label-std", "0.05"]) == 0
+    found = score([folder / "example_cross_validation.csv"], folder).ceiling
+    assert found is not None
+    assert set(found.structures) == {"a", "pooled"}
+
+
 def test_what_cannot_be_packed_is_one_line(
     glasses: Path, challenge: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, two = str(glasses / "old.xyz"), str(glasses / "quick.xyz")
-    output = ("-o", str(tmp_path / "out"))
+    output = ("-o", str(tmp_path / "new" / "folder" / "out"))
     assert "exists: choose another name" in complaint(capsys, "pack", one, "-o", str(challenge))
     assert "needs a training structure and another" in complaint(capsys, "pack", one, *output)
-    assert "rename the file" in complaint(capsys, "pack", one, one, *output)
+    assert "both would be the structure 'old'" in complaint(capsys, "pack", one, one, *output)
+    assert "rename the file" in complaint(capsys, "pack", one, str(tmp_path / "2.xyz"), *output)
     (copy := tmp_path / "copy.xyz").write_bytes((glasses / "old.xyz").read_bytes())
     assert "has the atoms of" in complaint(capsys, "pack", one, "--hidden", str(copy), *output)
     assert "no baseline 'best'" in complaint(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from symgnn.challenge.submission import Prediction
     from symgnn.evaluation import Evaluation
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]")
+_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -101,20 +102,13 @@ def pack(
             raise SymGNNError(f"{path} exists: choose another name, or remove it")
     if baseline not in BASELINES:
         raise SymGNNError(f"no baseline {baseline!r}; there are: {', '.join(BASELINES)}")
-    sources: dict[str, tuple[str, Path]] = {}
-    for part, paths in ((TRAIN, files), (HELD_OUT, hidden)):
-        for path in paths:
-            if not _NAME.fullmatch(path.stem) or path.stem in sources:
-                raise DatasetError(
-                    f"{path}: {path.stem!r} names the structure; rename the file, so that names"
-                    " differ, begin with a letter and go on with letters, digits, _ . or -"
-                )
-            sources[path.stem] = part, path
+    sources = _named(files, hidden)
     if not files or len(sources) < 2:
         raise DatasetError("a challenge needs a training structure and another one")
-    make_folder(folder.parent)
+    missing = [parent for parent in folder.parents if not parent.exists()]
     unfinished, unfinished_secret = unfinished_path(folder), unfinished_path(secret)
     try:
+        make_folder(folder.parent)
         with cannot_write(folder):
             packer = _Packer(unfinished, sources, provenance, baseline, label_std, report)
             packed = packer.run(unfinished_secret)
@@ -124,7 +118,30 @@ def pack(
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished_secret.unlink(missing_ok=True)
+        for parent in missing:  # that nothing came to lie in
+            with suppress(OSError):
+                parent.rmdir()
     return Packed(packed.challenge, secret if hidden else None, packed.baseline)
+
+
+def _named(files: Sequence[Path], hidden: Sequence[Path]) -> dict[str, tuple[str, Path]]:
+    """Part and file of each structure, by the name that its file gives it."""
+    sources: dict[str, tuple[str, Path]] = {}
+    for part, paths in ((TRAIN, files), (HELD_OUT, hidden)):
+        for path in paths:
+            if not _NAME.fullmatch(path.stem):
+                raise DatasetError(
+                    f"{path}: {path.stem!r} names the structure; rename the file, so that the name"
+                    " begins with a letter, goes on with letters, digits, _ . or -, and ends in a"
+                    " letter or digit"
+                )
+            if path.stem in sources:
+                raise DatasetError(
+                    f"{path} and {sources[path.stem][1]}: both would be the structure"
+                    f" {path.stem!r}; leave one out, or rename it"
+                )
+            sources[path.stem] = part, path
+    return sources
 
 
 class _Packer:

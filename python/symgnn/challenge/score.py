@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ase import Atoms
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """Largest Pearson correlation that the noise of the labels allows."""
+
+    pooled: float
+    structures: dict[str, float]
+    """By name."""
+
+    @property
+    def mean(self) -> float:
+        """Over the structures."""
+        return float(np.mean(list(self.structures.values())))
 
 
 @dataclass(frozen=True)
@@ -29,9 +44,8 @@ class Scores:
     track: str
     submission: Evaluation
     baseline: Evaluation | None
-    ceiling: dict[str, float]
-    """Largest Pearson correlation that the noise of the labels allows, by structure and
-    ``pooled``; empty where the labels state no standard errors."""
+    ceiling: Ceiling | None
+    """None where the labels state no standard errors."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -40,7 +54,7 @@ class Scores:
             "track": self.track,
             "submission": self.submission.as_dict(),
             "baseline": None if self.baseline is None else self.baseline.as_dict(),
-            "ceiling": self.ceiling,
+            "ceiling": None if self.ceiling is None else asdict(self.ceiling),
         }
 
 
@@ -84,22 +98,24 @@ def compare(predictions: dict[str, Prediction], labels: Labels) -> Evaluation:
     return Evaluation(structures)
 
 
-def noise_ceiling(structures: dict[str, Atoms]) -> dict[str, float]:
+def noise_ceiling(structures: dict[str, Atoms]) -> Ceiling | None:
     """√(1 − mean squared standard error of labels / variance of labels), by structure and pooled.
 
     A prediction of the true means themselves has this correlation with noisy labels (attenuation;
-    Spearman, American Journal of Psychology 15, 72, 1904). Empty where standard errors are unknown.
+    Spearman, American Journal of Psychology 15, 72, 1904). None where standard errors are unknown.
     """
     if not all(ENERGY_BARRIER_STD in atoms.arrays for atoms in structures.values()):
-        return {}
+        return None
     label = {name: atoms.arrays[ENERGY_BARRIER] for name, atoms in structures.items()}
     error = {name: atoms.arrays[ENERGY_BARRIER_STD] for name, atoms in structures.items()}
-    label["pooled"] = np.concatenate(list(label.values()))
-    error["pooled"] = np.concatenate(list(error.values()))
-    return {
-        name: float(np.sqrt(max(0.0, 1.0 - np.nanmean(error[name] ** 2) / np.nanvar(values))))
-        for name, values in sorted(label.items())
-    }
+    return Ceiling(
+        _ceiling(np.concatenate(list(label.values())), np.concatenate(list(error.values()))),
+        {name: _ceiling(values, error[name]) for name, values in sorted(label.items())},
+    )
+
+
+def _ceiling(label: NDArray[np.float64], error: NDArray[np.float64]) -> float:
+    return float(np.sqrt(max(0.0, 1.0 - np.nanmean(error**2) / np.nanvar(label))))
 
 
 def _baseline(path: Path, labels: Labels) -> dict[str, Prediction] | None:

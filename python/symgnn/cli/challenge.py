@@ -123,11 +123,10 @@ def _print(scores: Scores) -> None:
     typer.echo(f"submission: {_line(scores.submission)}")
     if scores.baseline is not None:
         typer.echo(f"baseline:   {_line(scores.baseline)}")
-    if scores.ceiling:
-        each = [value for name, value in scores.ceiling.items() if name != "pooled"]
+    if scores.ceiling is not None:
         typer.echo(
-            f"ceiling by the noise of labels: Pearson {scores.ceiling['pooled']:.4f} pooled,"
-            f" {sum(each) / len(each):.4f} mean"
+            f"ceiling by the noise of labels: Pearson {scores.ceiling.pooled:.4f} pooled,"
+            f" {scores.ceiling.mean:.4f} mean"
         )
 
 
