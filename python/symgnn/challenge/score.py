@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +116,8 @@ def noise_ceiling(structures: dict[str, Atoms]) -> Ceiling | None:
 
 
 def _ceiling(label: NDArray[np.float64], error: NDArray[np.float64]) -> float:
-    return float(np.sqrt(max(0.0, 1.0 - np.nanmean(error**2) / np.nanvar(label))))
+    noise = float(np.nanmean(error**2) / np.nanvar(label))
+    return math.sqrt(max(0.0, 1.0 - noise))
 
 
 def _baseline(path: Path, labels: Labels) -> dict[str, Prediction] | None:
