@@ -79,6 +79,17 @@ def test_shift_and_scale(shift: float, scale: float, seed: int):
     assert two.within == pytest.approx(scale * one.within, rel=1e-6)
 
 
+def test_equal_barriers_have_no_reliability():
+    equal = Tally(np.full(3, 4), np.repeat(np.arange(3), 4), np.full(12, 1.5), np.full(12, True))
+    found = reliability(equal)
+    assert found is not None
+    assert found.between == found.within == 0.0
+    assert np.isnan(found.of_mean(4))
+    assert np.isnan(found.ceiling(4))
+    assert np.isnan(ceiling_interval(equal, 4)).all()
+    assert np.isnan(halves(equal)[1])
+
+
 def test_too_little_to_tell():
     one_each = Tally(
         np.ones(3, dtype=int), np.arange(3), np.array([1.0, 2.0, 3.0]), np.full(3, True)

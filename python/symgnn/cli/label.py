@@ -310,7 +310,7 @@ def status(catalog: CatalogArgument) -> None:
         typer.echo(f"median {calls:.0f} force calls for a saddle")
         typer.echo(f"{seconds / connected:.1f} core-seconds for a connected saddle")
     components = reliability(tally)
-    if components is not None and components.saddles >= _TELLING:
+    if components is not None and components.telling and components.saddles >= _TELLING:
         saddles = connected / components.atoms
         typer.echo(
             f"reliability of a mean of {saddles:.1f} saddles {components.of_mean(saddles):.2f}:"

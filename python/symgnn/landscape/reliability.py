@@ -39,8 +39,15 @@ class Reliability:
     within: float
     """Standard deviation of barriers within an atom, eV."""
 
+    @property
+    def telling(self) -> bool:
+        """Whether barriers differ at all."""
+        return self.between > 0.0 or self.within > 0.0
+
     def of_mean(self, saddles: float) -> float:
-        """Reliability, 0 to 1, of a mean of so many saddles."""
+        """Reliability, 0 to 1, of a mean of so many saddles; NaN where all barriers are equal."""
+        if not self.telling:
+            return math.nan
         real = self.between**2
         return real / (real + self.within**2 / saddles)
 
@@ -55,15 +62,20 @@ def reliability(tally: Tally) -> Reliability | None:
 
 
 def ceiling_interval(tally: Tally, saddles: float, seed: int = 0) -> tuple[float, float]:
-    """95% interval of ``Reliability.ceiling(saddles)``: percentile bootstrap over atoms."""
+    """95% interval of ``Reliability.ceiling(saddles)``: percentile bootstrap over atoms.
+
+    NaN where no resample has a ceiling.
+    """
     number, mean, squares = _of_atoms(tally)
     generator = np.random.default_rng(seed)
     found = []
     for _ in range(_RESAMPLES):
         drawn = generator.integers(len(number), size=len(number))
         components = _components(number[drawn], mean[drawn], squares[drawn])
-        if components is not None:
+        if components is not None and components.telling:
             found.append(components.ceiling(saddles))
+    if not found:
+        return math.nan, math.nan
     outside = 50.0 * (1.0 - _LEVEL)
     low, high = np.percentile(found, [outside, 100.0 - outside])
     return float(low), float(high)
@@ -77,7 +89,7 @@ def halves(tally: Tally) -> tuple[float, float, int]:
 
     Returns:
         Pearson correlation of the two means, what the components predict for it, and the number of
-        atoms. NaN where there are fewer than three atoms.
+        atoms. NaN where there are fewer than three atoms, or all barriers are equal.
     """
     components = reliability(tally)
     atom, barrier = tally.atom[tally.connected], tally.barrier[tally.connected]
@@ -85,7 +97,7 @@ def halves(tally: Tally) -> tuple[float, float, int]:
     count = len(tally.searches)
     first, second = (moments(atom[turn % 2 == k], barrier[turn % 2 == k], count) for k in (0, 1))
     both = (first[0] > 0) & (second[0] > 0)
-    if components is None or both.sum() < 3:
+    if components is None or not components.telling or both.sum() < 3:
         return np.nan, np.nan, int(both.sum())
     measured = np.corrcoef(first[1][both], second[1][both])[0, 1]
     noise = [components.within**2 * np.mean(1.0 / half[0][both]) for half in (first, second)]
