@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.io import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgba
@@ -457,6 +458,10 @@ def test_several_files_side_by_side(folder: Path, capsys: pytest.CaptureFixture[
         (["slice", "cluster.xyz", "-o", "h.png", "--position", "90"], "another --position"),
         (["correlation", "equal.xyz", "-o", "h.png"], "all barriers are equal"),
         (["parity", "run.xyz", "-o", "h.png"], "--label"),
+        *(
+            ([picture, "blown.xyz", "-o", "h.png"], "blown.xyz, structure 0: 1 atoms have")
+            for picture in ("histogram", "slice", "gr", "correlation")
+        ),
         (["training", "absent", "-o", "h.png"], "output folder of `symgnn train`"),
     ],
 )
@@ -465,11 +470,13 @@ def test_requests_that_cannot_be_met(
 ) -> None:
     labeled = labeled_glass(1)
     write_structures("run.xyz", [labeled, labeled])
-    bare, nothing, cluster, equal = (labeled.copy() for _ in range(4))
+    bare, nothing, cluster, equal, blown = (labeled.copy() for _ in range(5))
     del bare.arrays["energy_barrier"]
     nothing.arrays["energy_barrier"][:] = np.nan
     cluster.pbc = False
     equal.arrays["energy_barrier"][:] = 1.0
+    blown.positions[3, 1] = np.nan
+    write("blown.xyz", blown, format="extxyz")
     for name in ("bare", "nothing", "cluster", "equal"):
         write_structures(f"{name}.xyz", [locals()[name]])
     assert run(["plot", *arguments]) == 1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from symgnn.errors import StructureError
+from symgnn.graph import check_finite
 from symgnn.keys import ENERGY_BARRIER
 from symgnn.structures import STANDARD_STREAM, iterate_structures
 
@@ -36,10 +37,12 @@ def iterate_annotated(
         report: called with the name of the file after each structure.
 
     Raises:
-        StructureError: as ``read_structures``, no structures, or no barriers in that column.
+        StructureError: as ``read_structures``, no structures, positions or a cell that are not
+            finite, or no barriers in that column.
     """
     number = -1
     for number, atoms in enumerate(iterate_structures(path, elements=elements, index=index)):
+        check_finite(atoms.positions, atoms.cell.array, f"{_shown(path)}, structure {number}")
         atoms.arrays[ENERGY_BARRIER] = _barriers(atoms, column, str(path), number)
         yield atoms
         if report is not None:
@@ -53,9 +56,13 @@ def barriers_of(atoms: Atoms) -> NDArray[np.float64]:
     return np.asarray(atoms.arrays[ENERGY_BARRIER], dtype=np.float64)
 
 
+def _shown(path: str | Path) -> str:
+    return "standard input" if str(path) == STANDARD_STREAM else str(path)
+
+
 def _barriers(atoms: Atoms, column: str, path: str, number: int) -> NDArray[np.float64]:
     values = atoms.arrays.get(column)
-    where = "standard input" if path == STANDARD_STREAM else path
+    where = _shown(path)
     if values is None or values.ndim != 1 or values.dtype.kind not in "fiu":
         others = ", ".join(
             name for name, array in atoms.arrays.items() if array.ndim == 1 and name != "numbers"
