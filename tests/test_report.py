@@ -575,7 +575,10 @@ def test_trajectory_shows_the_chosen_frame_and_all_means(
     page.locator("#over-time svg").first.wait_for()
     capsys.readouterr()
     assert run(["report", str(tmp_path / "glass.xyz"), "--frame", "4", "-o", "x.html"]) == 1
-    assert "--frame 0 to 3" in complaint(capsys)
+    assert "has 4 structures and no number 4: choose --frame 0 to 3, or" in complaint(capsys)
+    write_structures(tmp_path / "one.xyz", frames[:1])
+    assert run(["report", str(tmp_path / "one.xyz"), "--frame", "4", "-o", "x.html"]) == 1
+    assert "has 1 structure and no number 4: choose --frame 0, or -1" in complaint(capsys)
 
 
 @pytest.mark.parametrize(

@@ -105,9 +105,10 @@ def read_frames(
     if wanted < 0 and len(statistics) >= -wanted:
         chosen = latest[0]
     if chosen is None:
+        count = len(statistics)
         raise StructureError(
-            f"{source} has {len(statistics)} structures and no number {wanted}:"
-            f" choose --frame 0 to {len(statistics) - 1}, or -1 for the last"
+            f"{source} has {count} structure{'s' if count > 1 else ''} and no number {wanted}:"
+            f" choose --frame 0{f' to {count - 1}' if count > 1 else ''}, or -1 for the last"
         )
     return Frames(chosen, wanted % len(statistics), statistics)
 
