@@ -25,6 +25,7 @@ from symgnn.plots.autocorrelation import autocorrelation
 from symgnn.plots.pairs import Sample
 from symgnn.plots.parity import compare_columns, group_by_prediction
 from symgnn.plots.radial_distribution import HIGHEST, LOWEST, TOTAL, radial_distributions
+from symgnn.plots.radial_distribution import draw as draw_gr
 from symgnn.plots.slice import cut, draw
 from symgnn.plots.style import BARRIER_COLORS, barrier_range
 from symgnn.samples import sample_glass, sample_slab
@@ -134,6 +135,21 @@ def test_a_slab_of_glass_has_the_pair_correlation_of_the_glass(glass: Atoms) -> 
     cut_off = radial_distributions([slab], 10.0).by_barrier[TOTAL]
     np.testing.assert_allclose(cut_off[160:].mean(), bulk[160:].mean(), atol=0.03)
     assert np.abs(cut_off - bulk).max() < 0.25
+
+
+def test_a_single_atom_of_an_element_draws_no_spikes(glass: Atoms) -> None:
+    alloy = glass.copy()
+    alloy.symbols[0] = "Al"
+    found = radial_distributions([alloy], 8.0)
+    assert found.rare == {"Al-Al", "Al-Cu", "Al-Zr"}
+    axes = draw_gr(found).axes[1]
+    labels = [str(line.get_label()) for line in axes.lines[1:]]
+    assert labels[:3] == ["Cu-Cu", "Cu-Zr", "Zr-Zr"]
+    assert " ".join(labels[3].split()) == "too few pairs: Al-Al, Al-Cu, Al-Zr"
+    highest = max(found.by_elements[name].max() for name in labels[:3])
+    assert axes.get_ylim()[1] < 1.1 * highest
+    assert radial_distributions([glass], 8.0).rare == set()
+    assert radial_distributions([alloy] * 10, 8.0).rare == {"Al-Al"}
 
 
 def test_structures_without_a_pair_correlation() -> None:

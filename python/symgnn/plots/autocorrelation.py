@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from symgnn.errors import StructureError
 from symgnn.plots.frames import barriers_of
-from symgnn.plots.pairs import pairs_within
+from symgnn.plots.pairs import FEWEST_PAIRS, pairs_within
 from symgnn.plots.style import SERIES, remove_frame
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 0.25
 """Å, of a bin."""
-FEWEST_PAIRS: Final = 50
-"""A bin with fewer pairs is left open: a mean over them would only be noise."""
 PERMUTATIONS: Final = 200
 BAND: Final = (2.5, 97.5)
 """Percentiles of the permutations between which the null band lies."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
+FEWEST_PAIRS: Final = 50
+"""A mean over fewer pairs would only be noise."""
 _MOST_PAIRS: Final = 3e7  # about 4 GB while they are found
 _RAYS: Final = 100_000  # from all atoms together
 _SMALLEST_VOLUME: Final = 1e-6  # Å³

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from symgnn.plots.frames import barriers_of
-from symgnn.plots.pairs import Sample, pairs_within
+from symgnn.plots.pairs import FEWEST_PAIRS, Sample, pairs_within
 from symgnn.plots.style import HIGH_COLOR, LOW_COLOR, SERIES, remove_frame
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class RadialDistributions:
     """[B] each: around all atoms, around those with the lowest and the highest barriers."""
     by_elements: dict[str, NDArray[np.float64]]
     """[B] each, by pair: ``Cu-Zr``."""
+    rare: frozenset[str]
+    """Names of curves that are noise: fewer than ``FEWEST_PAIRS`` pairs for each Å of distance."""
 
 
 def radial_distributions(frames: Iterable[Atoms], cutoff: float) -> RadialDistributions:
@@ -76,6 +79,11 @@ def radial_distributions(frames: Iterable[Atoms], cutoff: float) -> RadialDistri
         distance=(edges[1:] + edges[:-1]) / 2,
         by_barrier={name: curves.pop(name) for name in classes},
         by_elements=curves,
+        rare=frozenset(
+            name
+            for name, counts in counted.items()
+            if name != TOTAL and counts.sum() < FEWEST_PAIRS * cutoff
+        ),
     )
 
 
@@ -97,28 +105,32 @@ def _selections(atoms: Atoms) -> dict[str, tuple[NDArray[np.bool_], NDArray[np.b
 
 
 def draw(found: RadialDistributions) -> Figure:
-    """By class of barrier at the left, by pair of elements at the right."""
+    """By class of barrier at the left, by pair of elements at the right, without rare ones."""
     figure = Figure(figsize=(11.5, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     colors = {TOTAL: "black", LOWEST: LOW_COLOR, HIGHEST: HIGH_COLOR}
-    _draw_curves(left, found.distance, found.by_barrier, [colors[n] for n in found.by_barrier])
+    _draw_curves(left, found, found.by_barrier, colors)
     left.set_title("all neighbors, around", loc="left", fontsize="medium")
-    pairs = [SERIES[number % len(SERIES)] for number in range(len(found.by_elements))]
-    _draw_curves(right, found.distance, found.by_elements, pairs)
+    pairs = dict(zip(found.by_elements, itertools.cycle(SERIES), strict=False))
+    _draw_curves(right, found, found.by_elements, pairs)
     right.set_title("pairs of elements", loc="left", fontsize="medium")
     return figure
 
 
 def _draw_curves(
     axes: Axes,
-    distance: NDArray[np.float64],
+    found: RadialDistributions,
     curves: Mapping[str, NDArray[np.float64]],
-    colors: list[str],
+    colors: Mapping[str, str],
 ) -> None:
     axes.axhline(1.0, color="0.6", linewidth=0.8, linestyle=":")
-    for (name, values), color in zip(curves.items(), colors, strict=True):
-        axes.plot(distance, values, color=color, linewidth=1.3, label=name)
-    axes.set(xlabel="distance (Å)", ylabel="g(r)", xlim=(0, distance[-1]))
+    for name, values in curves.items():
+        if name not in found.rare:
+            axes.plot(found.distance, values, color=colors[name], linewidth=1.3, label=name)
+    if rare := [name for name in curves if name in found.rare]:
+        text = textwrap.fill(f"too few pairs: {', '.join(rare)}", 30)
+        axes.plot([], [], color="none", label=text)
+    axes.set(xlabel="distance (Å)", ylabel="g(r)", xlim=(0, found.distance[-1]))
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize="small")
     remove_frame(axes)
