@@ -27,7 +27,7 @@ from symgnn.plots.parity import compare_columns, group_by_prediction
 from symgnn.plots.radial_distribution import HIGHEST, LOWEST, TOTAL, radial_distributions
 from symgnn.plots.radial_distribution import draw as draw_gr
 from symgnn.plots.slice import cut, draw
-from symgnn.plots.style import BARRIER_COLORS, barrier_range
+from symgnn.plots.style import BARRIER_COLORS, barrier_range, element_color
 from symgnn.samples import sample_glass, sample_slab
 from symgnn.structures import write_structures
 from test_cli import complaint
@@ -312,6 +312,17 @@ def test_histograms_have_area_one_over_the_same_bins() -> None:
         x, y = patch.get_xy().T
         area = abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2
         assert area == pytest.approx(1.0, abs=0.05)  # atoms beyond the last bins
+
+
+def test_an_element_has_one_color_in_all_pictures(glass: Atoms) -> None:
+    bars = histogram.draw({"glass": histogram.collect([glass])}).axes[0].patches
+    curves = draw_gr(radial_distributions([glass], 5.0)).axes[1].lines[1:]
+    colors = {str(line.get_label()): to_rgba(line.get_color()) for line in curves}
+    for bar, element in zip(bars[1:], ("Cu", "Zr"), strict=True):
+        color = to_rgba(element_color(element))
+        assert bar.get_edgecolor() == color == colors[f"{element}-{element}"]
+    assert len(set(colors.values())) == 3
+    assert element_color("Pd") not in {element_color(name) for name in ("Cu", "Zr")}
 
 
 def test_uncertainty_bars_are_those_of_tenths_of_the_atoms() -> None:

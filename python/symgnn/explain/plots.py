@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from symgnn.explain.statistics import BINS, FIRST_SHELL, MEDIUM_RANGE
-from symgnn.plots.style import check_format, save
+from symgnn.plots.style import check_format, element_color, save
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,6 @@ TOP_EDGES = 50
 """Of the global view."""
 NEAREST = 10
 """Atoms of the local view."""
-_COLORS = ("tab:orange", "tab:blue", "tab:green", "tab:red", "tab:purple", "tab:brown")
 _EDGES = colormaps["viridis_r"]
 
 
@@ -45,7 +44,7 @@ def draw(explanations: Sequence[Explanation], symbols: Sequence[str], path: Path
     check_format(path)
     rows = len(explanations)
     figure = Figure(figsize=(13.5, 4.4 * rows), layout="constrained")
-    colors = dict(zip(sorted(set(symbols)), _COLORS * len(set(symbols)), strict=False))
+    colors = {name: element_color(name) for name in sorted(set(symbols))}
     for row, explanation in enumerate(explanations):
         names = [symbols[atom] for atom in explanation.atoms]
         whole = figure.add_subplot(rows, 3, 3 * row + 1, projection="3d")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.data import atomic_numbers
-from ase.data.colors import jmol_colors
 from matplotlib.figure import Figure
 
 from symgnn.explain.homology import cycle_edges
-from symgnn.plots.style import save
+from symgnn.plots.style import element_color, save
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -120,7 +118,7 @@ def _rings(
         axes.scatter(
             *own.T,
             s=45,
-            color=jmol_colors[atomic_numbers[element]],
+            color=element_color(element),
             edgecolor="gray",
             linewidth=0.6,
             depthshade=False,

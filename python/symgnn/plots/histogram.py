@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from symgnn.plots.frames import barriers_of
-from symgnn.plots.style import BARRIER_LABEL, SERIES, remove_frame
+from symgnn.plots.style import BARRIER_LABEL, SERIES, element_color, remove_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,10 +38,14 @@ class Barriers:
     step: NDArray[np.int64] | None
     """[F], time steps, if every frame names its own; else None."""
 
+    @property
+    def elements(self) -> list[str]:
+        """Each once, in the order of the alphabet."""
+        return [str(name) for name in np.unique(self.symbols)]
+
     def by_element(self) -> dict[str, NDArray[np.float64]]:
         """All barriers, then those of each element where there are several."""
-        elements = np.unique(self.symbols).tolist()
-        parts = {name: self.values[self.symbols == name] for name in elements}
+        parts = {name: self.values[self.symbols == name] for name in self.elements}
         return {"all atoms": self.values} | (parts if len(parts) > 1 else {})
 
 
@@ -74,19 +78,23 @@ def draw(files: Mapping[str, Barriers]) -> Figure:
     axes = figure.subplots(1, 2 if changing else 1, squeeze=False)[0]
     (only, *others) = files.values()
     series = {name: each.values for name, each in files.items()} if others else only.by_element()
-    shares = draw_distributions(axes[0], series)
+    elements = {} if others else {name: element_color(name) for name in only.elements}
+    shares = draw_distributions(axes[0], series, elements)
     axes[0].set_ylim(0, max(shares) * (1.15 + 0.07 * len(series)))
     if changing:
         draw_series(axes[1], files)
     return figure
 
 
-def draw_distributions(axes: Axes, series: Mapping[str, NDArray[np.float64]]) -> list[float]:
+def draw_distributions(
+    axes: Axes, series: Mapping[str, NDArray[np.float64]], colors: Mapping[str, str]
+) -> list[float]:
     """Histograms over the same bins, the first one filled, each of area 1.
 
     Args:
         axes: where.
         series: barriers in eV by label.
+        colors: by label, of those that do not take the next of ``SERIES``.
 
     Returns:
         The highest share of each series, per eV.
@@ -103,7 +111,7 @@ def draw_distributions(axes: Axes, series: Mapping[str, NDArray[np.float64]]) ->
             bins=edges.tolist(),
             density=True,
             histtype="step" if number else "stepfilled",
-            color=SERIES[number % len(SERIES)],
+            color=colors.get(name, SERIES[number % len(SERIES)]),
             alpha=1.0 if number else 0.45,
             linewidth=1.8 if number else 0,
             label=f"{name}: {values.mean():.2f} ± {values.std():.2f} eV",

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from symgnn.plots.frames import barriers_of
 from symgnn.plots.pairs import FEWEST_PAIRS, Sample, pairs_within
-from symgnn.plots.style import HIGH_COLOR, LOW_COLOR, SERIES, remove_frame
+from symgnn.plots.style import HIGH_COLOR, LOW_COLOR, element_color, remove_frame
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -111,7 +111,7 @@ def draw(found: RadialDistributions) -> Figure:
     colors = {TOTAL: "black", LOWEST: LOW_COLOR, HIGHEST: HIGH_COLOR}
     _draw_curves(left, found, found.by_barrier, colors)
     left.set_title("all neighbors, around", loc="left", fontsize="medium")
-    pairs = dict(zip(found.by_elements, itertools.cycle(SERIES), strict=False))
+    pairs = {name: element_color(*name.split("-")) for name in found.by_elements}
     _draw_curves(right, found, found.by_elements, pairs)
     right.set_title("pairs of elements", loc="left", fontsize="medium")
     return figure

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap
+from ase.data import atomic_numbers
+from ase.data.colors import jmol_colors
+from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from symgnn.errors import SymGNNError
@@ -30,8 +32,25 @@ BARRIER_LABEL: Final = "energy barrier (eV)"
 SERIES: Final = ("#6b7a8f", "#c8553d", "#2a9d8f", "#e0a030", "#7b5ea7", "#3d6fb0", "#9c8f5a")
 """Colors of lines side by side; they begin anew where there are more."""
 
+_ELEMENTS: Final = {
+    "Cu": "#c8553d",
+    "Zr": "#2a9d8f",
+    "Al": "#7b5ea7",
+    "Ni": "#e0a030",
+    "Fe": "#3d6fb0",
+}
+
 LOW_COLOR, HIGH_COLOR = (mpl.colors.to_hex(BARRIER_COLORS(end)) for end in (0.3, 0.9))
 """Atoms with the lowest and the highest barriers, where they are drawn as lines."""
+
+
+def element_color(*elements: str) -> str:
+    """The color of an element, the same in every picture; of several, what lies between theirs.
+
+    Elements without a color of ours have that of Jmol.
+    """
+    colors = [to_rgb(_ELEMENTS.get(name, jmol_colors[atomic_numbers[name]])) for name in elements]
+    return to_hex(np.mean(colors, axis=0))
 
 
 def barrier_range(barriers: NDArray[np.float64]) -> tuple[float, float]:
