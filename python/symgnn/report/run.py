@@ -276,7 +276,7 @@ def _provenance(folder: Path, content: dict[str, Any]) -> dict[str, str]:
     with best.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     entries = {
-        "Run": str(folder),
+        "Run": folder.resolve().name,
         "Checkpoint": BEST,
         "Checkpoint, date of file": file_date(best),
         "Checkpoint, sha256": digest,

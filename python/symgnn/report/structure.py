@@ -242,7 +242,7 @@ def _provenance(
     info, count = frames.atoms.info, len(frames.statistics)
     model = str(info.get(keys.MODEL, ""))
     entries = {
-        "Structure": source if source != STANDARD_STREAM else "standard input",
+        "Structure": Path(source).name if source != STANDARD_STREAM else "standard input",
         "Structure, date of file": file_date(Path(source)),
         "Structure, sha256": _checksum(Path(source)),
         "Frame": f"{frames.number} of {count}, counted from 0" if count > 1 else "",
@@ -261,7 +261,7 @@ def _provenance(
     if ensure.annotator is not None:
         entries |= _model_settings(ensure.annotator.metadata)
     if path is not None:
-        entries["Explanations"] = f"{path}, {len(explanations)} atoms"
+        entries["Explanations"] = f"{path.name}, {len(explanations)} atoms"
         entries["Explanations, date of file"] = file_date(path)
         entries |= _explanation_settings(path)
         entries["Explanations, sha256"] = _checksum(path)
