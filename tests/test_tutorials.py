@@ -55,7 +55,6 @@ def test_training(tmp_path: Path) -> None:
     assert np.corrcoef(taught[tested], learned[tested])[0, 1] > 0.9
 
 
-@pytest.mark.slow
 def test_alloy(tmp_path: Path) -> None:
     printed = run("alloy", tmp_path)
     (glass,) = read_structures(tmp_path / "labels.xyz")
@@ -65,7 +64,6 @@ def test_alloy(tmp_path: Path) -> None:
     assert len(printed[-1].splitlines()) == known.sum()
 
 
-@pytest.mark.slow
 def test_explanation(tmp_path: Path) -> None:
     printed = run("explanation", tmp_path)
     assert (tmp_path / "explanation.png").stat().st_size > 50_000
