@@ -6,12 +6,10 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 
 from symgnn.structures import read_structures
 
 
-@pytest.mark.slow
 def test_averages_over_a_picosecond_agree_with_the_inherent_structure(repository, tmp_path):
     result = subprocess.run(
         [sys.executable, str(repository / "examples/demo/demo.py"), "--output", str(tmp_path)],

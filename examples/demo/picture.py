@@ -32,7 +32,7 @@ def draw_barriers(inherent: Atoms, kinds: dict[str, NDArray[np.float64]], path: 
         left, right = figure.subplots(1, 2, width_ratios=[1.12, 1])
         draw_slice(figure, left, inherent, cut(inherent))
         left.set_title("A slice of the inherent structure, one atom thick", loc="left")
-        shares = draw_distributions(right, kinds)
+        shares = draw_distributions(right, kinds, {})
         # The snapshot may be a spike at the end of the model's range.
         spared = [
             share
