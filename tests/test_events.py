@@ -166,6 +166,13 @@ def test_atoms_are_chosen_by_number_element_or_chance() -> None:
     few, more = chosen_atoms("random:5", atoms), chosen_atoms("random:9", atoms)
     assert len(set(few)) == 5
     assert set(few) < set(more)
-    for choice in ("32", "random:33", "Ni", "1,x", "3-"):
+    atoms.set_array("Selection", np.isin(np.arange(32), [3, 30]))
+    atoms.set_array("barrier", np.where(np.arange(32) == 7, 1.5, np.nan) * (np.arange(32) != 8))
+    assert chosen_atoms("column:Selection", atoms) == [3, 30]
+    assert chosen_atoms("column:barrier", atoms) == [7]
+    atoms.set_array("none", np.zeros(32))
+    for choice in ("32", "random:33", "Ni", "1,x", "3-", "column:none", "column:positions"):
         with pytest.raises(StructureError, match=choice):
             chosen_atoms(choice, atoms)
+    with pytest.raises(StructureError, match="its columns: Selection, barrier, none"):
+        chosen_atoms("column:shell", atoms)

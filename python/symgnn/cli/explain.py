@@ -32,7 +32,7 @@ def explain(
     ] = None,
     atoms: Annotated[
         str | None,
-        typer.Option("--atoms", help="all, random:N, an element, or indices: 0,5,10-19."),
+        typer.Option("--atoms", help="all, random:N, an element, indices: 0,5,10-19, or column:NAME."),
     ] = None,
     model: ModelOption = "cuzr",
     elements: ElementsOption = None,

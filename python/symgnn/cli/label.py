@@ -84,8 +84,8 @@ def search(
         str,
         typer.Option(
             "--atoms",
-            help="all, random:N, an element, or indices from 0: 0,5,10-19. random:200 contains the"
-            " atoms of random:100.",
+            help="all, random:N, an element, indices from 0: 0,5,10-19, or column:NAME, the atoms"
+            " whose value there is not zero. random:200 contains the atoms of random:100.",
         ),
     ] = "all",
     searches: Annotated[int, typer.Option("--searches", min=1, help="For each atom.")] = 20,

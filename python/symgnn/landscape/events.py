@@ -74,6 +74,7 @@ def chosen_atoms(choice: str, atoms: Atoms) -> list[int]:
     """Indices, from 0, of ``all`` atoms, ``random:N``, an element, or those listed: ``0,5,10-19``.
 
     ``random:N`` is decided by the structure, and contains ``random:M`` of any smaller M.
+    ``column:NAME`` are the atoms whose value in that column of the structure's file is not zero.
 
     Raises:
         StructureError: atoms that the structure has not, or a choice of another form.
@@ -85,6 +86,8 @@ def chosen_atoms(choice: str, atoms: Atoms) -> list[int]:
     if kind == "random" and number.isdigit() and 0 < int(number) <= count:
         generator = np.random.default_rng(int(structure_checksum(atoms)[:32], 16))
         return sorted(generator.permutation(count)[: int(number)].tolist())
+    if kind == "column":
+        return _marked_atoms(number, atoms)
     symbols = atoms.get_chemical_symbols()
     if choice in symbols:
         return [index for index, symbol in enumerate(symbols) if symbol == choice]
@@ -94,12 +97,29 @@ def chosen_atoms(choice: str, atoms: Atoms) -> list[int]:
         if not first.isdigit() or (dash and not last.isdigit()):
             raise StructureError(
                 f"--atoms {choice}: write all, random:N with N up to {count}, one of the elements"
-                f" {', '.join(sorted(set(symbols)))}, or indices from 0 such as 0,5,10-19"
+                f" {', '.join(sorted(set(symbols)))}, column:NAME, or indices from 0 such as 0,5,10-19"
             )
         chosen.extend(range(int(first), int(last or first) + 1))
     if max(chosen, default=count) >= count:
         raise StructureError(f"--atoms {choice}: the {count} atoms have indices 0 to {count - 1}")
     return chosen
+
+
+def _marked_atoms(column: str, atoms: Atoms) -> list[int]:
+    """Atoms whose value in a column of numbers or truth values is not zero."""
+    values = atoms.arrays.get(column)
+    if values is None or values.ndim != 1 or values.dtype.kind not in "biuf":
+        columns = sorted(
+            name for name, known in atoms.arrays.items() if known.ndim == 1 and name != "numbers"
+        )
+        raise StructureError(
+            f"--atoms column:{column}: the structure has no such column of numbers; its columns:"
+            f" {', '.join(columns) or 'none'}"
+        )
+    marked: list[int] = np.flatnonzero(np.nan_to_num(values)).tolist()
+    if not marked:
+        raise StructureError(f"--atoms column:{column}: no atom has a value other than zero")
+    return marked
 
 
 @dataclass(frozen=True)
