@@ -32,7 +32,9 @@ def explain(
     ] = None,
     atoms: Annotated[
         str | None,
-        typer.Option("--atoms", help="all, random:N, an element, indices: 0,5,10-19, or column:NAME."),
+        typer.Option(
+            "--atoms", help="all, random:N, an element, indices: 0,5,10-19, or column:NAME."
+        ),
     ] = None,
     model: ModelOption = "cuzr",
     elements: ElementsOption = None,

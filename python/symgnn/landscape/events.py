@@ -97,7 +97,8 @@ def chosen_atoms(choice: str, atoms: Atoms) -> list[int]:
         if not first.isdigit() or (dash and not last.isdigit()):
             raise StructureError(
                 f"--atoms {choice}: write all, random:N with N up to {count}, one of the elements"
-                f" {', '.join(sorted(set(symbols)))}, column:NAME, or indices from 0 such as 0,5,10-19"
+                f" {', '.join(sorted(set(symbols)))}, column:NAME, or indices from 0 such as"
+                " 0,5,10-19"
             )
         chosen.extend(range(int(first), int(last or first) + 1))
     if max(chosen, default=count) >= count:

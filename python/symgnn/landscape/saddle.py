@@ -66,8 +66,9 @@ class SaddleSettings(BaseModel):
     """Largest component of the force at a saddle, eV/Å."""
     highest_barrier: float = Field(20.0, gt=0.0)
     """A search that climbs higher ends as failed, eV."""
-    force_calls: int = Field(3000, ge=100)
-    """A search that needs more, or a relaxation that does, ends as failed."""
+    force_calls: int = Field(900, ge=100)
+    """A search that needs more ends as failed: those that wander for long rarely find a saddle of
+    the start."""
     push_over: float = Field(0.15, gt=0.0)
     """Displacement along the mode to both sides of the saddle, of the atom that moves most, Å."""
     relaxation_tolerance: float = Field(0.02, gt=0.0)
