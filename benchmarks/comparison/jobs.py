@@ -156,7 +156,7 @@ def _predictions(checkpoint: Path, prefix: str, data: Data, names: list[str]) ->
         graph = build_graph(
             atoms, options["cutoff"], content["elements"], self_edges=options["self_edges"]
         )
-        graphs.append(LabeledGraph(graph, torch.full((len(atoms),), torch.nan), name))
+        graphs.append(LabeledGraph(graph, *torch.full((2, len(atoms)), torch.nan), name))
     barriers = predict(model, graphs)
     return {
         f"{prefix}/{name}": values.astype(np.float64)

@@ -47,6 +47,9 @@ class DataConfig(BaseModel):
     """Chemical symbols, in the order of species. Default: those of the training files, sorted."""
     label: str = ENERGY_BARRIER
     """Per-atom column with the label, eV. NaN marks an atom without a label."""
+    label_error: str | None = None
+    """Per-atom column with the standard error of the label, eV, such as the ``energy_barrier_std``
+    of `symgnn label export`: the more certain a label, the more it counts."""
 
 
 class OptimizerConfig(BaseModel):

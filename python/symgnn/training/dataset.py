@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabeledGraph:
-    """A graph with the label [N] of its atoms, eV; NaN where there is none."""
+    """A graph with the label [N] of its atoms, eV; NaN where there is none.
+
+    ``weight`` [N] says how much each label counts: 1 on average, 0 without a label.
+    """
 
     graph: Graph
     label: Tensor
+    weight: Tensor
     name: str
 
 
@@ -59,13 +63,16 @@ Parts = dict[str, dict[str, LabeledFile]]
 """Files by part of the data (train, validation, thermal) and name in the configuration."""
 
 
-def read_parts(names: Mapping[str, Sequence[str]], base: Path, label: str) -> Parts:
+def read_parts(
+    names: Mapping[str, Sequence[str]], base: Path, label: str, error: str | None = None
+) -> Parts:
     """Read the labeled files of a configuration, each of which may stand in it once.
 
     Args:
         names: of the files in each part, relative to ``base``.
         base: folder of the configuration.
         label: name of the per-atom column.
+        error: name of the column with the standard error of labels, if there is one.
 
     Raises:
         ConfigError: a file is named twice, or has the content of another.
@@ -73,7 +80,7 @@ def read_parts(names: Mapping[str, Sequence[str]], base: Path, label: str) -> Pa
     """
     places = [(part, name) for part in names for name in names[part]]
     _refuse_repeated(places, [str((base / name).resolve()) for _, name in places])
-    files = [read_labeled(base / name, label) for _, name in places]
+    files = [read_labeled(base / name, label, error) for _, name in places]
     _refuse_repeated(places, [file.sha256 for file in files])
     parts: Parts = {part: {} for part in names}
     for (part, name), file in zip(places, files, strict=True):
@@ -118,15 +125,16 @@ def choose_elements(wanted: Sequence[str] | None, files: Iterable[LabeledFile]) 
     return list(wanted)
 
 
-def read_labeled(path: Path, label: str) -> LabeledFile:
+def read_labeled(path: Path, label: str, error: str | None = None) -> LabeledFile:
     """Read structures that carry the per-atom array ``label``.
 
     Args:
         path: anything `symgnn annotate` reads.
         label: name of the per-atom column.
+        error: name of the column with the standard error of labels, if there is one.
 
     Raises:
-        DatasetError: the column is missing or no atom has a label.
+        DatasetError: a column is missing, no atom has a label, or a label has no error.
         StructureError: the file cannot be read.
     """
     structures = read_structures(path)
@@ -137,9 +145,27 @@ def read_labeled(path: Path, label: str) -> LabeledFile:
                 f"{where} has no per-atom column {label!r} (columns there: "
                 f"{label_candidates(atoms)}); name yours with data.label=COLUMN"
             )
+        if error is not None:
+            _check_errors(atoms, label, error, where)
     if not any((~np.isnan(atoms.arrays[label].astype(float))).any() for atoms in structures):
         raise DatasetError(f"{path}: every value of column {label!r} is NaN, nothing is labeled")
     return LabeledFile(path, structures, checksum(path))
+
+
+def _check_errors(atoms: ase.Atoms, label: str, error: str, where: str) -> None:
+    """Whether every label has a standard error."""
+    values = atoms.arrays.get(error)
+    if values is None:
+        raise DatasetError(
+            f"{where} has no per-atom column {error!r} (columns there: {label_candidates(atoms)});"
+            " leave data.label_error out where labels have no errors"
+        )
+    known = ~np.isnan(atoms.arrays[label].astype(float))
+    numbers = values.shape == known.shape and values.dtype.kind in "fi"
+    if not numbers or not np.isfinite(values[known]).all() or (values[known] < 0.0).any():
+        raise DatasetError(
+            f"{where}: column {error!r} is not a standard error for each label: a number from 0 up"
+        )
 
 
 def label_of(atoms: ase.Atoms, label: str, where: str) -> NDArray[np.float64] | None:
@@ -190,16 +216,36 @@ def in_spatial_order(atoms: ase.Atoms) -> ase.Atoms:
     return ordered
 
 
+def weights(label: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much each label [N] counts that is known up to a standard error [N], eV.
+
+    s² / (s² + error²), where s² is the variance of the labels beyond their errors, at least a tenth
+    of all: the share of a label that is real. Scaled to 1 on average over the labels; 0 where there
+    is none (NaN).
+    """
+    known = ~np.isnan(label)
+    square = np.square(error[known])
+    variance = label[known].var()
+    real = max(variance - square.mean(), 0.1 * variance)
+    share = np.ones_like(square) if real == 0.0 else real / (real + square)
+    result = np.zeros(label.shape)
+    result[known] = share / share.mean()
+    return result
+
+
 def build_labeled_graphs(
     files: Sequence[LabeledFile],
     label: str,
     *,
+    error: str | None = None,
     cutoff: float,
     elements: Sequence[str],
     self_edges: bool,
     device: torch.device,
 ) -> list[LabeledGraph]:
     """One graph per structure with a labeled atom, on ``device``, float32.
+
+    ``error`` names the column with the standard error of labels; without it all labels count alike.
 
     Raises:
         DatasetError: an element that is not in ``elements``, positions or a cell that make no
@@ -209,9 +255,10 @@ def build_labeled_graphs(
     for file in files:
         for number, atoms in enumerate(file.structures):
             name = f"{file.path}" if len(file.structures) == 1 else f"{file.path}:{number}"
-            values = torch.as_tensor(atoms.arrays[label], dtype=torch.float32, device=device)
-            if bool(values.isnan().all()):
+            values = atoms.arrays[label].astype(float)
+            if np.isnan(values).all():
                 continue
+            errors = np.zeros(len(atoms)) if error is None else atoms.arrays[error].astype(float)
             try:
                 graph = build_graph(atoms, cutoff, elements, self_edges=self_edges)
             except StructureError as error:
@@ -221,7 +268,11 @@ def build_labeled_graphs(
                     f"{name}: fewer than two atoms or two neighbors within {cutoff:g} Å, from "
                     "which nothing can be learned; leave this structure out"
                 )
-            graphs.append(LabeledGraph(graph.to(device), values, name))
+            target, weight = (
+                torch.as_tensor(array, dtype=torch.float32, device=device)
+                for array in (values, weights(values, errors))
+            )
+            graphs.append(LabeledGraph(graph.to(device), target, weight, name))
     return graphs
 
 
@@ -244,5 +295,6 @@ def merge(graphs: Sequence[LabeledGraph]) -> LabeledGraph:
             torch.cat([item.graph.edge_vector for item in graphs]),
         ),
         torch.cat([item.label for item in graphs]),
+        torch.cat([item.weight for item in graphs]),
         "+".join(item.name for item in graphs),
     )

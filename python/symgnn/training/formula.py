@@ -34,12 +34,13 @@ _OUTERMOST = 0.99
 
 @dataclass
 class _Structure:
-    """Averages [N, terms], species [N] and label [N] (NaN: none) of one structure."""
+    """Averages [N, terms], species [N], label [N] (NaN: none) and weight [N] of one structure."""
 
     name: str
     averages: NDArray[np.float64]
     species: NDArray[np.int64]
     label: NDArray[np.float64]
+    weight: NDArray[np.float64]
 
 
 @dataclass
@@ -88,7 +89,9 @@ def fit_formula(
         raise ConfigError("data.thermal serves density_regression only: leave it out")
     if data.elements not in (None, options.elements):
         raise ConfigError("data.elements: leave it out; model.elements of the formula decides")
-    parts = read_parts({"train": data.train, "validation": data.validation}, base, data.label)
+    parts = read_parts(
+        {"train": data.train, "validation": data.validation}, base, data.label, data.label_error
+    )
     device = choose_device(config.device)
     model = Formula(options).to(device)
 
@@ -96,6 +99,7 @@ def fit_formula(
         graphs = build_labeled_graphs(
             list(parts[part].values()),
             data.label,
+            error=data.label_error,
             cutoff=options.cutoff,
             elements=options.elements,
             self_edges=False,
@@ -160,6 +164,7 @@ def _describe(model: Formula, item: LabeledGraph, base: str) -> _Structure:
         averages.cpu().numpy(),
         item.graph.species.cpu().numpy(),
         item.label.double().cpu().numpy(),
+        item.weight.double().cpu().numpy(),
     )
 
 
@@ -187,9 +192,11 @@ def _solve(structures: Sequence[_Structure], elements: int) -> _Numbers:
         for element in range(elements):
             chosen = (structure.species == element) & ~np.isnan(structure.label)
             x, y = structure.averages[chosen], structure.label[chosen]
-            means.append((element, x.mean(0), y.mean()))
-            x_parts.append(x - means[-1][1])
-            y_parts.append(y - means[-1][2])
+            weight = structure.weight[chosen]
+            mean_x, mean_y = np.average(x, 0, weight), np.average(y, weights=weight)
+            means.append((element, mean_x, mean_y))
+            x_parts.append(np.sqrt(weight)[:, None] * (x - mean_x))
+            y_parts.append(np.sqrt(weight) * (y - mean_y))
     solution = np.linalg.lstsq(np.concatenate(x_parts), np.concatenate(y_parts), rcond=None)[0]
     coefficient = np.array([_rounded(value) for value in solution])
     intercept = [

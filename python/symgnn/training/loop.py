@@ -130,7 +130,9 @@ class Run:
             raise ConfigError("output: name a folder of its own, beside the configuration")
         previous = self._previous(resume)
         data = config.data
-        parts = read_parts({"train": data.train, "validation": data.validation}, base, data.label)
+        parts = read_parts(
+            {"train": data.train, "validation": data.validation}, base, data.label, data.label_error
+        )
         if not parts["train"] or not parts["validation"]:
             raise ConfigError("data.train and data.validation each need at least one file")
         self.elements = choose_elements(data.elements, parts["train"].values())
@@ -143,6 +145,7 @@ class Run:
             build_labeled_graphs(
                 [file.in_spatial_order() for file in parts[part].values()],
                 data.label,
+                error=data.label_error,
                 cutoff=config.model.cutoff,
                 elements=self.elements,
                 self_edges=config.model.self_edges,
@@ -232,7 +235,7 @@ class Run:
             edge_vector = self._displaced(graph)
             output = self.model(graph.species, graph.edge_index, edge_vector)[:, 0]
             error = (output[labeled] - batch.label[labeled]) / self.model.get_buffer("label_std")
-            loss = error.square().mean()
+            loss = (batch.weight[labeled] * error.square()).mean()
             value = loss.item()
             if not math.isfinite(value):
                 raise DatasetError(

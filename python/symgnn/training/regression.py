@@ -131,6 +131,7 @@ class _Fitter:
             {"train": data.train, "validation": data.validation, "thermal": data.thermal},
             base,
             data.label,
+            data.label_error,
         )
         self.checksums = checksums_of(parts)
         self.elements = choose_elements(data.elements, parts["train"].values())
@@ -147,6 +148,7 @@ class _Fitter:
         return build_labeled_graphs(
             list(files.values()),
             self.config.data.label,
+            error=self.config.data.label_error,
             cutoff=self.options.cutoff,
             elements=self.elements,
             self_edges=False,
@@ -263,11 +265,12 @@ class _Fitter:
         if not bool(chosen.any()):
             return None
         size = features.shape[1]
+        share = (item.weight[chosen] / item.weight[chosen].sum()).double()
         sums = _Moments(
             torch.zeros(size, size, dtype=torch.float64, device=self.device),
             torch.zeros(size, dtype=torch.float64, device=self.device),
-            features[chosen].mean(0, dtype=torch.float64),
-            float(item.label[chosen].double().mean()),
+            share @ features[chosen].double(),
+            float(share @ item.label[chosen].double()),
         )
         self._add(sums, features, item, element, weight)
         return sums
@@ -277,8 +280,9 @@ class _Fitter:
     ) -> None:
         chosen = (item.graph.species == element) & ~item.label.isnan()
         x = (features[chosen].double() - sums.mean).float()
-        sums.gram += weight * (x.T @ x).double()
-        sums.product += weight * (x.double().T @ (item.label[chosen].double() - sums.label))
+        weighted = weight * item.weight[chosen, None] * x
+        sums.gram += (x.T @ weighted).double()
+        sums.product += weighted.double().T @ (item.label[chosen].double() - sums.label)
 
     def _group_of(self, structure: int) -> int:
         return structure % self.groups
