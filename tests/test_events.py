@@ -51,7 +51,7 @@ def test_what_is_written_is_there_and_not_missing(tmp_path: Path) -> None:
         catalog.add(tasks[1], Search("failed", "lost"), 1.0, configurations=True)
     with Catalog.read(path) as catalog:
         assert catalog.structure() == ATOMS
-        assert catalog.settings() == ORIGIN.settings
+        assert catalog.origin() == ORIGIN
         assert catalog.reasons() == {"lost": 1}
         assert catalog.configurations(7, 0) is None
         over, final = catalog.configurations(3, 0)

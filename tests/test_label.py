@@ -67,6 +67,7 @@ def test_one_process_or_four_find_the_same_events_and_training_reads_them(
     assert set(np.flatnonzero(np.isfinite(barrier))) == set(means)
     np.testing.assert_allclose(barrier[list(means)], list(means.values()), rtol=1e-6)
     assert atoms.arrays["searches"].sum() == 9
+    assert atoms.info["saddle_searches"]["settings"]["push_step"] == 0.1
 
 
 def test_killed_processes_lose_no_search_and_repeat_none(

@@ -145,7 +145,7 @@ def search(
             if not tasks:
                 typer.echo(f"{output}: nothing is missing; next: {_export(output)}")
                 return
-            run = start(tasks, catalog.structure(), forces, catalog.settings())
+            run = start(tasks, catalog.structure(), forces, origin.settings)
             _fill(catalog, run, len(tasks), keep=keep)
 
 

@@ -282,9 +282,14 @@ class Catalog:
             }
         )
 
-    def settings(self) -> SaddleSettings:
-        """Of all searches."""
-        return SaddleSettings.model_validate_json(self._about("settings"))
+    def origin(self) -> Origin:
+        """What all searches share."""
+        return Origin(
+            self._about("structure_sha256"),
+            self._about("potential_sha256"),
+            SaddleSettings.model_validate_json(self._about("settings")),
+            self._about("relax") == "1",
+        )
 
     def missing(self, atoms: Iterable[int], searches: int) -> list[Task]:
         """Searches number 0 to ``searches`` − 1 of some atoms that are not done yet.
