@@ -5,15 +5,16 @@ from __future__ import annotations
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from symgnn.cli.options import ElementsOption, ModelOption, element_names
-from symgnn.errors import ConfigError, Interrupted, StructureError, SymGNNError
+from symgnn.cli.options import ElementsOption, ModelOption, element_names, read_settings
+from symgnn.cli.progress import count_to
+from symgnn.errors import Interrupted, StructureError, SymGNNError
 
 if TYPE_CHECKING:
-    from symgnn.explain import Explainer, ExplanationSettings
+    from symgnn.explain import Explainer
     from symgnn.explain.journal import Journal
 
 
@@ -66,7 +67,7 @@ def explain(
     Example: symgnn explain glass.xyz --atom 12 --atom 40 -o explanation.json --plot picture.png
     """
     from symgnn.errors import NovelStructureWarning
-    from symgnn.explain import Explainer
+    from symgnn.explain import Explainer, ExplanationSettings
     from symgnn.explain.journal import Journal
     from symgnn.landscape.events import chosen_atoms
     from symgnn.structures import read_structures
@@ -88,7 +89,8 @@ def explain(
         raise SymGNNError("no atom is chosen: give --atom INDEX, or --atoms random:10")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NovelStructureWarning)
-        explainer = Explainer(found[0], model, _settings(settings or [], seed, seeds))
+        options = read_settings(settings or [], ExplanationSettings, seed=seed, seeds=seeds)
+        explainer = Explainer(found[0], model, options)
     for item in caught:
         print(f"warning: {structure}: {item.message}", file=sys.stderr)
     explainer.check(chosen)
@@ -108,30 +110,16 @@ def explain(
 
 def _fill(journal: Journal, explainer: Explainer, atoms: list[int], workers: int) -> None:
     """Explain what is missing, with a progress bar."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
     from symgnn.files import uninterrupted
 
     missing = [atom for atom in atoms if atom not in journal.done]
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        Remaining(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-        transient=True,
-    )
-    task = bar.add_task("explaining", total=len(atoms), completed=len(atoms) - len(missing))
     run = explainer.explain(missing, workers=workers)
     try:
-        with bar:
+        with count_to(len(atoms)) as show:
             for explanation in run:
                 with uninterrupted():
                     journal.add(explanation)
-                bar.advance(task)
+                show(len(journal.done & set(atoms)), "explained")
     except KeyboardInterrupt:
         raise Interrupted(
             f"interrupted; {len(journal.done & set(atoms))} of {len(atoms)} explanations are in"
@@ -158,25 +146,3 @@ def _summary(journal: Journal, atoms: list[int]) -> str:
         f" random ones of the same lengths and steps away by {same_steps:.2g} eV (same lengths"
         f" only: {same_lengths:.2g} eV){stable}"
     )
-
-
-def _settings(changes: list[str], seed: int, seeds: int) -> ExplanationSettings:
-    import yaml
-    from pydantic import ValidationError
-
-    from symgnn.explain import ExplanationSettings
-
-    values: dict[str, Any] = {"seed": seed, "seeds": seeds}
-    for change in changes:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {change}: write KEY=VALUE")
-        values[key] = yaml.safe_load(value)
-    try:
-        return ExplanationSettings(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(
-            f"--set {'.'.join(map(str, first['loc']))}: {first['msg']} (settings:"
-            f" {', '.join(ExplanationSettings.model_fields)})"
-        ) from None

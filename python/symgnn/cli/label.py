@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from contextlib import contextmanager
 from functools import partial
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 from typer.core import TyperGroup
 
-from symgnn.cli.options import ElementsOption, element_names
+from symgnn.cli.options import ElementsOption, element_names, read_settings
+from symgnn.cli.progress import count_to
 from symgnn.errors import Interrupted, StructureError, SymGNNError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from symgnn.landscape.events import Catalog, Origin, Task
-    from symgnn.landscape.labels import Progress
     from symgnn.landscape.potential import Potential
     from symgnn.landscape.saddle import SaddleSettings
     from symgnn.landscape.workers import Done
@@ -119,6 +118,7 @@ def search(
     Example: symgnn label glass.xyz --atoms random:100 --searches 20 --workers 4 -o glass.db
     """
     from symgnn.landscape.events import Origin, chosen_atoms, structure_checksum
+    from symgnn.landscape.saddle import SaddleSettings
     from symgnn.structures import read_structures
 
     if workers and scheduler:
@@ -133,7 +133,10 @@ def search(
         forces = _potential(potential, pair_style, pair_coeff, elements, Path(folder))
         forces.types_of(found[0].get_chemical_symbols())
         origin = Origin(
-            structure_checksum(found[0]), forces.checksum(), _settings(settings or []), relax
+            structure_checksum(found[0]),
+            forces.checksum(),
+            read_settings(settings or [], SaddleSettings),
+            relax,
         )
         chosen = chosen_atoms(atoms, found[0])
         # The engine first: without one, no catalog is begun.
@@ -231,10 +234,10 @@ def _fill(catalog: Catalog, run: Generator[Done], total: int, *, keep: bool) -> 
             progress.add(result)
 
     try:
-        with _bar(progress) as update:
+        with count_to(total, lines=100) as show:
             for done in run:
                 store(done)
-                update()
+                show(progress.done, progress.text())
     except KeyboardInterrupt:
         for done in interrupt(run):
             store(done)
@@ -344,60 +347,3 @@ def _potential(
     if symbols is None:
         raise SymGNNError("--pair-style needs --elements: the element of each type of --pair-coeff")
     return Potential.read(pair_style or "", pair_coeff or [], symbols, Path.cwd())
-
-
-def _settings(changes: list[str]) -> SaddleSettings:
-    import yaml
-    from pydantic import ValidationError
-
-    from symgnn.errors import ConfigError
-    from symgnn.landscape.saddle import SaddleSettings
-
-    values = {}
-    for change in changes:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {change}: write KEY=VALUE")
-        values[key] = yaml.safe_load(value)
-    try:
-        return SaddleSettings(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(
-            f"--set {'.'.join(map(str, first['loc']))}: {first['msg']} (settings:"
-            f" {', '.join(SaddleSettings.model_fields)})"
-        ) from None
-
-
-class _bar:  # noqa: N801  used as a function
-    """A progress bar on a terminal, a line every hundred searches elsewhere."""
-
-    def __init__(self, progress: Progress) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self._progress = progress
-        self._bar = Bar(
-            MofNCompleteColumn(),
-            BarColumn(bar_width=20),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
-        )
-        self._task = self._bar.add_task("starting LAMMPS", total=progress.total)
-
-    def __enter__(self) -> _bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self) -> None:
-        progress = self._progress
-        if not self._bar.disable:
-            self._bar.update(self._task, completed=progress.done, description=progress.text())
-        elif progress.done % 100 == 0:
-            print(f"{progress.done}/{progress.total}  {progress.text()}", file=sys.stderr)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from ase.data import chemical_symbols
+
+from symgnn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Settings = TypeVar("Settings", bound="BaseModel")
 
 _SYMBOL = re.compile("[A-Z][a-z]?")
 
@@ -68,3 +75,28 @@ def _is_symbol(argument: str) -> bool:
 def element_names(text: str | None) -> list[str] | None:
     """The value of ``--elements`` as a list of chemical symbols; None where it was not given."""
     return None if text is None else [name for name in re.split(r"[,\s]+", text) if name]
+
+
+def read_settings(changes: list[str], settings: type[Settings], **fixed: Any) -> Settings:
+    """Settings with the values of ``--set KEY=VALUE``, beside those that are ``fixed``.
+
+    Raises:
+        ConfigError: a word without "=", an unknown key, a value that does not fit.
+    """
+    import yaml
+    from pydantic import ValidationError
+
+    values: dict[str, Any] = dict(fixed)
+    for change in changes:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {change}: write KEY=VALUE")
+        values[key] = yaml.safe_load(value)
+    try:
+        return settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(
+            f"--set {'.'.join(map(str, first['loc']))}: {first['msg']} (settings:"
+            f" {', '.join(settings.model_fields)})"
+        ) from None

@@ -24,3 +24,40 @@ def count_structures() -> Iterator[Callable[[str], None]]:
     with bar:
         task = bar.add_task("")
         yield lambda name: bar.update(task, advance=1, description=name)
+
+
+@contextmanager
+def count_to(total: int, *, lines: int = 0) -> Iterator[Callable[[int, str], None]]:
+    """A bar on the terminal, which takes how many are done and a text.
+
+    Args:
+        total: how many there are to do.
+        lines: where the output is no terminal, a line after every so many; 0 for none.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    bar = Progress(
+        MofNCompleteColumn(),
+        BarColumn(bar_width=20),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
+    )
+    task = bar.add_task("starting", total=total)
+
+    def show(done: int, text: str) -> None:
+        if not bar.disable:
+            bar.update(task, completed=done, description=text)
+        elif lines and done % lines == 0:
+            print(f"{done}/{total}  {text}", file=sys.stderr)
+
+    with bar:
+        yield show
