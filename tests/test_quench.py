@@ -18,8 +18,8 @@ from ase.build import bulk
 
 from symgnn.cli import run
 from symgnn.errors import StructureError, SymGNNError
+from symgnn.lammps_process import run_lammps
 from symgnn.landscape import quench
-from symgnn.landscape.lammps_process import run_lammps
 from symgnn.landscape.potential import Potential
 from symgnn.landscape.quench import QuenchSettings
 from symgnn.landscape.quench_report import stress_strain

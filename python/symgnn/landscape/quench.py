@@ -22,7 +22,7 @@ from ase.data import atomic_numbers
 
 from symgnn.errors import StructureError, SymGNNError
 from symgnn.files import cannot_write, make_folder, written_whole
-from symgnn.landscape.lammps_process import run_lammps
+from symgnn.lammps_process import run_lammps
 from symgnn.landscape.quench_input import (
     COLDEST,
     SKIN,
@@ -60,6 +60,14 @@ _END_OF_RESTART = b"LammpS RestartT\0"
 _DENSE = 1.1  # volume of a metal over that of its atoms as spheres
 _LARGEST_SHEAR = 0.5
 _LARGEST_SEED = 900_000_000
+_REMEDIES = {
+    "Lost atoms": "atoms flew apart, so the potential does not hold them at this temperature:"
+    " lower --temperature, or correct the potential",
+    "Non-numeric": "forces or pressure became infinite: correct the potential, or take another"
+    " --seed",
+    "Out of range atoms": "atoms moved too far in a step: correct the potential, or take another"
+    " --seed",
+}
 _SYMBOL = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?")
 _NUMBERS = re.compile(r"^[-+.\deE ]+$")
 
@@ -298,6 +306,7 @@ def _run_stage(
         variables=variables,
         watch=watch,
         keep_open=[lock],
+        remedies=_REMEDIES,
     )
     if not _is_complete(done):
         raise SymGNNError(

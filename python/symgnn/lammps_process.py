@@ -18,14 +18,6 @@ if TYPE_CHECKING:
 
 _LAST_LINES = 200
 _FULL = 1_000_000  # bytes; with less free, a LAMMPS that dies has filled the disk
-_REMEDIES = {
-    "Lost atoms": "atoms flew apart, so the potential does not hold them at this temperature:"
-    " lower --temperature, or correct the potential",
-    "Non-numeric": "forces or pressure became infinite: correct the potential, or take another"
-    " --seed",
-    "Out of range atoms": "atoms moved too far in a step: correct the potential, or take another"
-    " --seed",
-}
 
 
 def run_lammps(
@@ -36,6 +28,7 @@ def run_lammps(
     variables: Mapping[str, str] | None = None,
     watch: Callable[[str], None] = lambda _line: None,
     keep_open: Sequence[int] = (),
+    remedies: Mapping[str, str] | None = None,
 ) -> None:
     """Run the ``lmp`` of this environment on a script that lies in a folder.
 
@@ -46,6 +39,7 @@ def run_lammps(
         variables: values of index variables of the script.
         watch: called with each line that LAMMPS prints.
         keep_open: file descriptors that LAMMPS inherits.
+        remedies: what to say after an error of LAMMPS in which a word occurs.
 
     Raises:
         SymGNNError: LAMMPS is missing, or stopped with an error.
@@ -85,19 +79,19 @@ def run_lammps(
             os.killpg(process.pid, signal.SIGTERM)
             raise
     if process.returncode != 0:
-        raise SymGNNError(_failure(folder / script, process.returncode, list(last)))
+        raise SymGNNError(_failure(folder / script, process.returncode, list(last), remedies or {}))
 
 
-def _failure(script: Path, code: int, lines: list[str]) -> str:
+def _failure(script: Path, code: int, lines: list[str], remedies: Mapping[str, str]) -> str:
     if shutil.disk_usage(script.parent).free < _FULL:
         return f"the disk of {script.parent} is full: free space, and give the same command again"
     errors = [line for line in lines if line.startswith("ERROR")]
     if not errors:
         return (
             f"LAMMPS ended with code {code} in {script} before it was done: memory, disk quota or"
-            " somebody ended it; put that right, and the same command goes on"
+            " somebody ended it; put that right, and give the same command again"
         )
-    for symptom, remedy in _REMEDIES.items():
+    for symptom, remedy in remedies.items():
         if symptom in errors[0]:
             return f"LAMMPS stopped in {script}: {errors[0]}; {remedy}"
     return f"LAMMPS stopped in {script}: {errors[0]}"
