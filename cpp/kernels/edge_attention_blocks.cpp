@@ -51,7 +51,9 @@ struct HiddenTile {
         }
       }
     }
+#pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
       for (int k = 0; k < columns; ++k) {
         const V leaky = task.negative_slope * sum[r][k];
         store(block.hidden + (row + r) * channels + c + step * k,
@@ -95,7 +97,9 @@ struct OutputTile {
         }
       }
     }
+#pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
       for (int k = 0; k < columns; ++k) {
         store(task.new_edge + first + r * width + step * k, sum[r][k]);
       }
@@ -158,43 +162,57 @@ inline Vector<float> exp_of(Vector<float> x) {
   return x < -87.0F ? Vector<float>{} : series * scale;
 }
 
-/// Exponentials of `count` numbers minus `highest`, none of which is greater, in place.
-inline void exponentials(float *number, std::int64_t count, float highest) {
+/// Exponentials of `count` numbers, none of which is above zero, in place.
+inline void exponentials(float *number, std::int64_t count) {
   constexpr std::int64_t step = lanes<Vector<float>, float>;
   std::int64_t k = 0;
   for (; k + step <= count; k += step) {
-    store(number + k, exp_of(load<Vector<float>>(number + k) - highest));
+    store(number + k, exp_of(load<Vector<float>>(number + k)));
   }
   if (k < count) {
     float rest[step] = {};
     __builtin_memcpy(rest, number + k, sizeof(float) * (count - k));
-    store(rest, exp_of(load<Vector<float>>(rest) - highest));
+    store(rest, exp_of(load<Vector<float>>(rest)));
     __builtin_memcpy(number + k, rest, sizeof(float) * (count - k));
   }
 }
 
-inline void exponentials(double *number, std::int64_t count, double highest) {
+inline void exponentials(double *number, std::int64_t count) {
   for (std::int64_t k = 0; k < count; ++k) {
-    number[k] = exp(number[k] - highest);
+    number[k] = exp(number[k]);
   }
 }
 
-/// Softmax of `count` scores in place.
-template <typename scalar>
-inline void softmax(scalar *score, std::int64_t count) {
-  scalar highest = score[0];
-  for (std::int64_t k = 1; k < count; ++k) {
-    highest = score[k] > highest ? score[k] : highest;
+/// combine(… combine(number(0), number(1)) …, number(count − 1)), from `start`, which changes
+/// nothing. In eight chains, which do not wait for each other.
+template <typename scalar, typename Number, typename Combine>
+inline scalar reduce(std::int64_t count, scalar start, const Number &number,
+                     const Combine &combine) {
+  constexpr int chains = 8;
+  scalar part[chains];
+  for (scalar &each : part) {
+    each = start;
   }
-  exponentials(score, count, highest);
-  scalar total = 0;
-  for (std::int64_t k = 0; k < count; ++k) {
-    total += score[k];
+  std::int64_t k = 0;
+  for (; k + chains <= count; k += chains) {
+    for (int chain = 0; chain < chains; ++chain) {
+      part[chain] = combine(part[chain], number(k + chain));
+    }
   }
-  const scalar factor = scalar{1} / total;
-  for (std::int64_t k = 0; k < count; ++k) {
-    score[k] *= factor;
+  for (int chain = 0; k + chain < count; ++chain) {
+    part[chain] = combine(part[chain], number(k + chain));
   }
+  for (int half = chains / 2; half > 0; half /= 2) {
+    for (int chain = 0; chain < half; ++chain) {
+      part[chain] = combine(part[chain], part[chain + half]);
+    }
+  }
+  return part[0];
+}
+
+template <typename scalar, typename Number>
+inline scalar sum(std::int64_t count, const Number &number) {
+  return reduce(count, scalar{0}, number, [](scalar a, scalar b) { return a + b; });
 }
 
 /// Channels c, c + 1, … of the weighted sum of what the neighbors of a center send.
@@ -282,16 +300,36 @@ inline std::int64_t group_end(const EdgeAttention<scalar> &task, std::int64_t be
   return last;
 }
 
-/// Scores [H, stride] of the edges of centers begin … end − 1 to weights.
+/// Scores [H, stride] of the edges of centers begin … end − 1 to weights: softmax.
 template <typename scalar>
 inline void softmax_of_centers(const EdgeAttention<scalar> &task, std::int64_t begin,
                                std::int64_t end, scalar *score, std::int64_t stride) {
-  for (std::int64_t center = begin; center < end; ++center) {
-    const std::int64_t offset = task.first[center] - task.first[begin];
-    const std::int64_t count = task.first[center + 1] - task.first[center];
-    for (std::int64_t head = 0; count > 0 && head < task.heads; ++head) {
-      softmax(score + head * stride + offset, count);
+  const auto for_centers = [&](scalar *of_head, const auto &work) {
+    for (std::int64_t center = begin; center < end; ++center) {
+      const std::int64_t count = task.first[center + 1] - task.first[center];
+      if (count > 0) {
+        work(of_head + task.first[center] - task.first[begin], count);
+      }
     }
+  };
+  for (std::int64_t head = 0; head < task.heads; ++head) {
+    scalar *of_head = score + head * stride;
+    for_centers(of_head, [](scalar *of_center, std::int64_t count) {
+      const scalar highest = reduce(
+          count, of_center[0], [=](std::int64_t k) { return of_center[k]; },
+          [](scalar a, scalar b) { return a > b ? a : b; });
+      for (std::int64_t k = 0; k < count; ++k) {
+        of_center[k] -= highest;
+      }
+    });
+    exponentials(of_head, task.first[end] - task.first[begin]);
+    for_centers(of_head, [](scalar *of_center, std::int64_t count) {
+      const scalar factor =
+          scalar{1} / sum<scalar>(count, [=](std::int64_t k) { return of_center[k]; });
+      for (std::int64_t k = 0; k < count; ++k) {
+        of_center[k] *= factor;
+      }
+    });
   }
 }
 
@@ -350,10 +388,7 @@ void recompute(const EdgeAttention<scalar> &task, std::int64_t begin, std::int64
 /// Gradient of the scores of a center's edges in one head, in place of those of the weights.
 template <typename scalar>
 inline void softmax_gradient(const scalar *weight, scalar *gradient, std::int64_t count) {
-  scalar mean = 0;
-  for (std::int64_t k = 0; k < count; ++k) {
-    mean += weight[k] * gradient[k];
-  }
+  const scalar mean = sum<scalar>(count, [=](std::int64_t k) { return weight[k] * gradient[k]; });
   for (std::int64_t k = 0; k < count; ++k) {
     gradient[k] = weight[k] * (gradient[k] - mean);
   }
@@ -367,20 +402,23 @@ inline void back_through_gather(const EdgeAttention<scalar> &task, const scalar 
   const std::int64_t channels = task.heads * task.width;
   const std::int64_t begin = task.first[center];
   const std::int64_t count = task.first[center + 1] - begin;
-  for (std::int64_t head = 0; head < task.heads; ++head) {
-    const std::int64_t c = head * task.width;
-    for (std::int64_t k = 0; k < count; ++k) {
-      const std::int64_t neighbor = task.neighbor[begin + k];
-      const scalar *value = task.projected + 3 * channels * neighbor + 2 * channels + c;
-      scalar *value_gradient = neighbor_gradient + 2 * channels * neighbor + channels + c;
+  for (std::int64_t k = 0; k < count; ++k) {
+    const std::int64_t neighbor = task.neighbor[begin + k];
+    const scalar *value = task.projected + 3 * channels * neighbor + 2 * channels;
+    scalar *value_gradient = neighbor_gradient + 2 * channels * neighbor + channels;
+    for (std::int64_t head = 0; head < task.heads; ++head) {
+      const scalar weight_of_edge = weight[head * stride + k];
       V sum{};
-      for (std::int64_t w = 0; w < task.width; w += lanes<V, scalar>) {
-        const V given = load<V>(gathered + c + w);
-        sum += given * load<V>(value + w);
-        store(value_gradient + w, load<V>(value_gradient + w) + weight[head * stride + k] * given);
+      for (std::int64_t c = head * task.width; c < (head + 1) * task.width;
+           c += lanes<V, scalar>) {
+        const V given = load<V>(gathered + c);
+        sum += given * load<V>(value + c);
+        store(value_gradient + c, load<V>(value_gradient + c) + weight_of_edge * given);
       }
       score_gradient[head * stride + k] = sum_lanes<scalar>(sum);
     }
+  }
+  for (std::int64_t head = 0; head < task.heads; ++head) {
     softmax_gradient(weight + head * stride, score_gradient + head * stride, count);
   }
 }

@@ -39,7 +39,9 @@ struct LayerTile {
         }
       }
     }
+#pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
       for (int k = 0; k < columns; ++k) {
         finish(row + r, c + step * k, sum[r][k]);
       }
@@ -78,7 +80,9 @@ struct TransposedTile {
         }
       }
     }
+#pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
       for (int k = 0; k < columns; ++k) {
         scalar *place = result + (row + r) * result_stride + c + step * k;
         store(place, load<V>(place) + sum[r][k]);
