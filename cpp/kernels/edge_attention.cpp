@@ -52,7 +52,7 @@ struct Functions {
                    const kernels::TransposedWeights<scalar> &, std::int64_t, std::int64_t,
                    const kernels::AttentionGroup<scalar> &, const kernels::AttentionSums<scalar> &);
   void (*output_gradient)(const kernels::EdgeAttention<scalar> &, const scalar *, std::int64_t,
-                          std::int64_t, scalar *, scalar *);
+                          std::int64_t, scalar *, scalar *, scalar *);
 };
 
 /// Those for the instruction set of this processor.
@@ -113,7 +113,7 @@ Results edge_attention_cpu(const Tensor &projected, const Tensor &edge, const Te
 }
 
 /// Few enough for the cache.
-constexpr std::int64_t kEdgesOfGroup = 512;
+constexpr std::int64_t kEdgesOfGroup = 128;
 
 /// The edges of a graph in groups that do not divide the edges of a center, shared out to threads.
 class Groups {
@@ -289,18 +289,21 @@ std::tuple<Tensor, Tensor> edge_attention_output_backward_cpu(
   const std::int64_t atoms = inputs.projected.size(0);
   const Tensor first = first_edges(inputs.edge_index, atoms);
   const Groups groups(first, atoms);
-  const Tensor sums = zeros_for_threads(inputs.edge_weight.t(), groups.threads());
+  const Tensor output_weight = zeros_for_threads(inputs.edge_weight.t(), groups.threads());
+  const Tensor output_bias =
+      torch::zeros({groups.threads(), inputs.edge.size(1)}, inputs.edge.options());
   AT_DISPATCH_FLOATING_TYPES(inputs.projected.scalar_type(), "edge_attention_output", [&] {
     const auto task = make_task<scalar_t>(inputs, first);
     groups.on_threads([&](std::int64_t thread) {
       std::vector<scalar_t> workspace(kernels::kBlockEdges * task.heads * task.width);
       groups.of_thread(thread, [&](std::int64_t begin, std::int64_t end) {
-        functions<scalar_t>().output_gradient(task, of_new_edge.data_ptr<scalar_t>(), begin, end,
-                                              workspace.data(), sums[thread].data_ptr<scalar_t>());
+        functions<scalar_t>().output_gradient(
+            task, of_new_edge.data_ptr<scalar_t>(), begin, end, workspace.data(),
+            output_weight[thread].data_ptr<scalar_t>(), output_bias[thread].data_ptr<scalar_t>());
       });
     });
   });
-  return {sums.sum(0), of_new_edge.sum(0)};
+  return {output_weight.sum(0), output_bias.sum(0)};
 }
 
 /// The operator with its gradient, for whichever device has both.

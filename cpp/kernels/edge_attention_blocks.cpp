@@ -51,13 +51,15 @@ struct HiddenTile {
         }
       }
     }
+    // In registers: what is stored might change the block or the task.
+    scalar *hidden = block.hidden + row * channels + c;
+    const V slope = V{} + task.negative_slope;
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 4
       for (int k = 0; k < columns; ++k) {
-        const V leaky = task.negative_slope * sum[r][k];
-        store(block.hidden + (row + r) * channels + c + step * k,
-              sum[r][k] > V{} ? sum[r][k] : leaky);
+        const V leaky = slope * sum[r][k];
+        store(hidden + r * channels + step * k, sum[r][k] > V{} ? sum[r][k] : leaky);
       }
     }
   }
@@ -97,11 +99,12 @@ struct OutputTile {
         }
       }
     }
+    scalar *new_edge = task.new_edge + first;
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 4
       for (int k = 0; k < columns; ++k) {
-        store(task.new_edge + first + r * width + step * k, sum[r][k]);
+        store(new_edge + r * width + step * k, sum[r][k]);
       }
     }
   }
@@ -409,8 +412,7 @@ inline void back_through_gather(const EdgeAttention<scalar> &task, const scalar 
     for (std::int64_t head = 0; head < task.heads; ++head) {
       const scalar weight_of_edge = weight[head * stride + k];
       V sum{};
-      for (std::int64_t c = head * task.width; c < (head + 1) * task.width;
-           c += lanes<V, scalar>) {
+      for (std::int64_t c = head * task.width; c < (head + 1) * task.width; c += lanes<V, scalar>) {
         const V given = load<V>(gathered + c);
         sum += given * load<V>(value + c);
         store(value_gradient + c, load<V>(value_gradient + c) + weight_of_edge * given);
@@ -547,16 +549,18 @@ void back(const EdgeAttention<scalar> &task, const EdgeAttentionGradient<scalar>
 
 template <typename V, typename scalar>
 void back_to_output(const EdgeAttention<scalar> &task, const scalar *given, std::int64_t begin,
-                    std::int64_t end, scalar *hidden, scalar *output_weight) {
+                    std::int64_t end, scalar *hidden, scalar *output_weight, scalar *output_bias) {
   const std::int64_t channels = task.heads * task.width;
   const std::int64_t width = task.edge_width;
   Blocks<scalar> blocks(task, begin, task.first[begin], task.first[end]);
   while (blocks.next(hidden)) {
     const Block<scalar> &block = blocks.block;
+    const scalar *of_block = given + block.first * width;
     cover<V, scalar>(HiddenTile<scalar>{block}, block.count, channels);
-    cover<V, scalar>(TransposedTile<scalar>{hidden, channels, given + block.first * width, width,
-                                            block.count, output_weight, width},
+    cover<V, scalar>(TransposedTile<scalar>{hidden, channels, of_block, width, block.count,
+                                            output_weight, width},
                      channels, width);
+    add_rows<V>(of_block, block.count, width, output_bias);
   }
 }
 
@@ -584,10 +588,11 @@ bool fits_vectors(const EdgeAttention<scalar> &task) {
   }                                                                                                \
   void gradient_of_output(const EdgeAttention<scalar> &task, const scalar *given,                  \
                           std::int64_t begin, std::int64_t end, scalar *workspace,                 \
-                          scalar *output_weight) {                                                 \
+                          scalar *output_weight, scalar *output_bias) {                            \
     fits_vectors(task)                                                                             \
-        ? back_to_output<Vector<scalar>>(task, given, begin, end, workspace, output_weight)        \
-        : back_to_output<scalar>(task, given, begin, end, workspace, output_weight);               \
+        ? back_to_output<Vector<scalar>>(task, given, begin, end, workspace, output_weight,        \
+                                         output_bias)                                              \
+        : back_to_output<scalar>(task, given, begin, end, workspace, output_weight, output_bias);  \
   }
 SYMGNN_DEFINE(float)
 SYMGNN_DEFINE(double)

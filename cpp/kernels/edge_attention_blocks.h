@@ -48,7 +48,8 @@ struct AttentionSums {
 // edge_attention_centers: the results of the task; `moments` [2, C], or null, is added to.
 // gradient_of_group: from the gradients given, those of the edges and of the atoms as centers, and
 // the sums. Keeps all edges of the centers at once.
-// gradient_of_output: adds to `output_weight` [C, D] alone; workspace: kBlockEdges · C scalars.
+// gradient_of_output: adds to `output_weight` [C, D] and `output_bias` [D] alone; workspace:
+// kBlockEdges · C scalars.
 #define SYMGNN_DECLARE_SCALAR(scalar)                                                         \
   void edge_attention_centers(const EdgeAttention<scalar> &task, std::int64_t begin,          \
                               std::int64_t end, scalar *workspace, scalar *moments);          \
@@ -58,7 +59,7 @@ struct AttentionSums {
       const AttentionGroup<scalar> &group, const AttentionSums<scalar> &sums);                \
   void gradient_of_output(const EdgeAttention<scalar> &task, const scalar *new_edge_gradient, \
                           std::int64_t begin, std::int64_t end, scalar *workspace,            \
-                          scalar *output_weight);
+                          scalar *output_weight, scalar *output_bias);
 #define SYMGNN_DECLARE(capability) \
   namespace capability {           \
   SYMGNN_DECLARE_SCALAR(float)     \

@@ -11,18 +11,6 @@ inline V rectified(const V &sum) {
   return sum < V{} ? V{} : sum;
 }
 
-/// result [columns] += the sum of rows [edges, columns].
-template <typename V, typename scalar>
-inline void add_rows(const scalar *row, std::int64_t edges, std::int64_t columns, scalar *result) {
-  for (std::int64_t c = 0; c < columns; c += lanes<V, scalar>) {
-    V sum{};
-    for (std::int64_t edge = 0; edge < edges; ++edge) {
-      sum += load<V>(row + edge * columns + c);
-    }
-    store(result + c, load<V>(result + c) + sum);
-  }
-}
-
 /// The first layer on `edges` edges from `begin` on: `columns` of its T · W channels from
 /// `channel` on, to hidden [edges, columns].
 template <typename V, typename scalar>

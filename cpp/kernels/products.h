@@ -39,11 +39,12 @@ struct LayerTile {
         }
       }
     }
+    const Finish hand_over = finish;  // in registers: what it stores might change this tile
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 4
       for (int k = 0; k < columns; ++k) {
-        finish(row + r, c + step * k, sum[r][k]);
+        hand_over(row + r, c + step * k, sum[r][k]);
       }
     }
   }
@@ -90,6 +91,18 @@ struct TransposedTile {
     }
   }
 };
+
+/// result [columns] += the sum of rows [edges, columns].
+template <typename V, typename scalar>
+inline void add_rows(const scalar *row, std::int64_t edges, std::int64_t columns, scalar *result) {
+  for (std::int64_t c = 0; c < columns; c += lanes<V, scalar>) {
+    V sum{};
+    for (std::int64_t edge = 0; edge < edges; ++edge) {
+      sum += load<V>(row + edge * columns + c);
+    }
+    store(result + c, load<V>(result + c) + sum);
+  }
+}
 
 }  // namespace
 

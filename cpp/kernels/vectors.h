@@ -6,6 +6,8 @@
 // one copy of such a function, which may be the one that this processor cannot run.
 
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 #ifndef SYMGNN_CAPABILITY
 #error "compiled with -DSYMGNN_CAPABILITY=… -DSYMGNN_VECTOR_BYTES=…: see CMakeLists.txt"
@@ -39,22 +41,29 @@ inline void store(scalar *to, const V &value) {
   __builtin_memcpy(to, &value, sizeof(V));
 }
 
-/// Sum of the lanes, pairwise: halves of a vector are added until one lane is left.
-template <typename scalar, typename V>
+/// The same lanes with neighboring groups of `half` exchanged.
+template <int half, typename V, int... lane>
+inline V exchanged(const V &vector, std::integer_sequence<int, lane...>) {
+#ifdef __clang__
+  return __builtin_shufflevector(vector, vector, (lane ^ half)...);
+#else
+  using Lane = std::conditional_t<sizeof(vector[0]) == 4, std::int32_t, std::int64_t>;
+  typedef Lane Lanes __attribute__((vector_size(sizeof(V))));
+  return __builtin_shuffle(vector, Lanes{(lane ^ half)...});
+#endif
+}
+
+/// Sum of the lanes, pairwise: the halves of a vector are added, then those of the half, until one
+/// lane is left. Without a detour through memory.
+template <typename scalar, typename V, int half = lanes<V, scalar> / 2>
 inline scalar sum_lanes(const V &vector) {
   if constexpr (sizeof(V) == sizeof(scalar)) {
     return vector;
+  } else if constexpr (half == 0) {
+    return vector[0];
   } else {
-    typedef scalar Half __attribute__((vector_size(sizeof(V) / 2)));
-    Half low;
-    Half high;
-    __builtin_memcpy(&low, &vector, sizeof(Half));
-    __builtin_memcpy(&high, reinterpret_cast<const char *>(&vector) + sizeof(Half), sizeof(Half));
-    if constexpr (sizeof(Half) == sizeof(scalar)) {
-      return low[0] + high[0];
-    } else {
-      return sum_lanes<scalar, Half>(low + high);
-    }
+    constexpr std::make_integer_sequence<int, lanes<V, scalar>> all;
+    return sum_lanes<scalar, V, half / 2>(vector + exchanged<half>(vector, all));
   }
 }
 
