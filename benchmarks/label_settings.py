@@ -30,20 +30,22 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 CATALOGS = FOLDER / "labels" / "settings"
 GLASSES = ("train0", "train5")
-LONG = "force_calls=3000"
+LONG, HARD = "force_calls=3000", "repush_curvature=0.5"
 SETTINGS = {
     "shipped": [],
-    "no_early_end": [LONG],
-    "look_from_first_push": ["first_pushes=1", LONG],
-    "pushes_of_0.2": ["push_step=0.2", LONG],
+    "hard_repushes": [HARD],
+    "hard_repushes_no_early_end": [HARD, LONG],
+    "look_from_first_push": ["first_pushes=1", HARD, LONG],
+    "pushes_of_0.2": ["push_step=0.2", HARD, LONG],
     "pushes_of_0.2_relaxed": [
         "push_step=0.2",
         "push_relaxation=4",
         "climb_relaxation=[4,8,12,16,24]",
+        HARD,
         LONG,
     ],
-    "soft_pushes": ["first_pushes=1", "push_relaxation=3", "negative_curvature=0.3", LONG],
-    "five_lanczos_vectors": ["first_pushes=1", "lanczos_vectors=5", LONG],
+    "soft_pushes": ["first_pushes=1", "push_relaxation=3", "negative_curvature=0.3", HARD, LONG],
+    "five_lanczos_vectors": ["first_pushes=1", "lanczos_vectors=5", HARD, LONG],
 }
 
 TITLE = """\

@@ -56,6 +56,9 @@ class SaddleSettings(BaseModel):
     last number holds for all that follow."""
     repushes: int = Field(6, ge=0)
     """How often a climb that lost its negative mode is pushed on, away from the start."""
+    repush_curvature: float = Field(0.1, gt=0.0)
+    """Such pushes end below minus this curvature, eV/Å²: pushed as hard as from the start, a search
+    leaves the surroundings of the start."""
     lanczos_vectors: int = Field(10, ge=2)
     """Size of the Krylov space at most."""
     lanczos_tolerance: float = Field(0.05, gt=0.0)
@@ -149,7 +152,7 @@ class _Climber:
         self.mode: NDArray[np.float64] | None = None
 
     def search(self, push: NDArray[np.float64]) -> Search:
-        self._leave_basin(push, self.settings.first_pushes)
+        self._leave_basin(push, self.settings.first_pushes, self.settings.negative_curvature)
         self._climb()
         return self._result()
 
@@ -166,7 +169,7 @@ class _Climber:
 
     # --- to the saddle ------------------------------------------------------------------------
 
-    def _leave_basin(self, push: NDArray[np.float64], first: int) -> None:
+    def _leave_basin(self, push: NDArray[np.float64], first: int, curvature: float) -> None:
         """Push until the energy bends down along some mode; look for one from push ``first``."""
         settings = self.settings
         step = push * (settings.push_step / largest_length(push))
@@ -179,7 +182,7 @@ class _Climber:
             self._relax_across(direction, settings.push_relaxation)
             if number >= first:
                 self._find_mode()
-                if self.eigenvalue < -settings.negative_curvature:
+                if self.eigenvalue < -curvature:
                     return
         raise _Failed("no negative mode within the pushes")
 
@@ -209,7 +212,7 @@ class _Climber:
             else:
                 repushes += 1
                 cycle = 0
-                self._leave_basin(self.positions - self.start, 1)
+                self._leave_basin(self.positions - self.start, 1, settings.repush_curvature)
 
     def _relax_across(self, direction: NDArray[np.float64], steps: int) -> None:
         """Relax in the plane across ``direction`` until the force along it prevails."""
