@@ -98,22 +98,41 @@ def test_equal_errors_change_nothing(tmp_path: Path, kind: str) -> None:
 def test_weights(seed: int, largest: float) -> None:
     """One on average, none without a label, and the smaller the larger the error."""
     generator = np.random.default_rng(seed)
-    label, error = generator.normal(size=30), largest * generator.random(30)
-    label[:5] = np.nan
-    error[:3] = np.nan
-    weight = weights(label, error)
-    assert (weight[:5] == 0.0).all()
-    assert weight[5:].mean() == pytest.approx(1.0)
-    order = np.argsort(error[5:])
-    assert (np.diff(weight[5:][order]) <= 1e-12).all()
-    assert (weights(np.ones(30), np.abs(error[3:].repeat(2)[:30])) == 1.0).all()
+    labels = [generator.normal(3.0 * k, 1.0, 30) for k in (0, 1)]
+    errors = [largest * generator.random(30) for _ in labels]
+    labels[0][:5] = np.nan
+    errors[0][:3] = np.nan
+    first, second = weights(labels, errors)
+    assert (first[:5] == 0.0).all()
+    weight, error = np.concatenate([first[5:], second]), np.concatenate([errors[0][5:], errors[1]])
+    assert weight.mean() == pytest.approx(1.0)
+    assert (np.diff(weight[np.argsort(error)]) <= 1e-12).all()
+
+
+def test_weights_of_equal_labels_are_equal() -> None:
+    (weight,) = weights([np.ones(4)], [np.array([0.1, 0.2, 0.3, 0.4])])
+    assert (weight == 1.0).all()
 
 
 def test_a_label_twice_as_real_counts_twice() -> None:
-    """The share s² / (s² + error²) with s² the variance beyond the errors."""
-    label, error = np.array([0.0, 2.0, 0.0, 2.0]), np.array([0.0, 0.0, 0.5**0.5, 0.5**0.5])
-    # The variance is 1, the mean square error 1/4: s² is 3/4, and the shares 1 and 3/5.
-    np.testing.assert_allclose(weights(label, error), np.array([1.0, 1.0, 0.6, 0.6]) / 0.8)
+    """The share s² / (s² + error²) with s² the variance beyond the errors, in all structures."""
+    labels = [np.array([0.0, 2.0]), np.array([5.0, 7.0])]
+    errors = [np.zeros(2), np.full(2, 0.5**0.5)]
+    # Within structures the variance is 1, the mean square error 1/4, and so s² 3/4.
+    certain, uncertain = weights(labels, errors)
+    np.testing.assert_allclose(certain, 1.0 / 0.8)
+    np.testing.assert_allclose(uncertain, 0.6 / 0.8)
+
+
+def test_validation_needs_no_errors(tmp_path: Path) -> None:
+    write(tmp_path / "train.xyz", noise=0.1)
+    structures = [atoms.copy() for atoms in GLASSES]
+    for atoms in structures:
+        atoms.arrays["energy_barrier"] = coordination(atoms)
+    write_structures(tmp_path / "validation.xyz", structures)
+    data = {"train": ["train.xyz"], "validation": ["validation.xyz"], "label_error": "error"}
+    config = parse_config({"device": "cpu", **MODELS["formula"], "data": data}, "test")
+    assert fit_formula(config, base=tmp_path).validation is not None
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.build import add_adsorbate, fcc100
 
 from saddles import COPPER, relaxed, shipped_by_lammps, vacancy
@@ -13,12 +14,11 @@ from symgnn.errors import StructureError, SymGNNError
 from symgnn.lammps import open_lammps
 from symgnn.landscape.forces import Forces
 from symgnn.landscape.potential import Potential
-from symgnn.landscape.saddle import PHASES, SaddleSettings, Search, search_saddle
+from symgnn.landscape.saddle import PHASES, SaddleSettings, Search, _Climber, search_saddle
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ase import Atoms
     from numpy.typing import NDArray
 
 PRECISE = SaddleSettings(force_tolerance=0.01, relaxation_tolerance=0.005)
@@ -220,3 +220,23 @@ def test_an_adatom_hops_over_the_bridge(
     results = first_saddles(atoms, potential, len(atoms) - 1, PRECISE, 30)
     barriers = [result.barrier for result in results if result.status == "connected"]
     assert np.abs(np.array(barriers) - hop).min() < 0.005
+
+
+def test_a_lost_mode_is_pushed_on_to_its_own_curvature() -> None:
+    """On 2 (1 - cos x) eV the curvature is 2 cos x eV/Å², and falls below -c at cos x < -c/2."""
+
+    def forces(positions: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        x = positions[0, 0]
+        across = positions * np.array([0.0, 5.0, 5.0])
+        return 2.0 * (1.0 - np.cos(x)), -across - [[2.0 * np.sin(x), 0.0, 0.0]]
+
+    for curvature in (0.1, 0.5):
+        climber = _Climber(forces, Atoms("Cu"), SaddleSettings(repush_curvature=curvature))
+        climber._move_to(np.array([[1.0, 0.0, 0.0]]))
+        climber.mode, climber.eigenvalue = np.array([[1.0, 0.0, 0.0]]), -1.0
+        before = climber.calls["push"]
+        climber._climb()
+        # The first step of the climb ends at 1.1, where the mode is lost; a push is 0.1 long.
+        distance = np.arccos(-0.5 * curvature) - 1.1
+        assert climber.calls["push"] - before == np.ceil(distance / 0.1)
+        assert climber.positions[0, 0] == pytest.approx(np.pi, abs=0.03)

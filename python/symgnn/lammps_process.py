@@ -35,7 +35,7 @@ def run_lammps(
     Args:
         script: its name.
         folder: where LAMMPS runs.
-        ranks: MPI ranks, of one thread each.
+        ranks: MPI ranks, of one thread each unless ``OMP_NUM_THREADS`` says otherwise.
         variables: values of index variables of the script.
         watch: called with each line that LAMMPS prints.
         keep_open: file descriptors that LAMMPS inherits.
@@ -55,7 +55,7 @@ def run_lammps(
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={"OMP_NUM_THREADS": "1", **os.environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -115,7 +115,7 @@ def _fill(journal: Journal, explainer: Explainer, atoms: list[int], workers: int
     missing = [atom for atom in atoms if atom not in journal.done]
     run = explainer.explain(missing, workers=workers)
     try:
-        with count_to(len(atoms)) as show:
+        with count_to(len(atoms), done=len(atoms) - len(missing)) as show:
             for explanation in run:
                 with uninterrupted():
                     journal.add(explanation)

@@ -27,11 +27,12 @@ def count_structures() -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def count_to(total: int, *, lines: int = 0) -> Iterator[Callable[[int, str], None]]:
+def count_to(total: int, *, done: int = 0, lines: int = 0) -> Iterator[Callable[[int, str], None]]:
     """A bar on the terminal, which takes how many are done and a text.
 
     Args:
         total: how many there are to do.
+        done: how many are done at the start.
         lines: where the output is no terminal, a line after every so many; 0 for none.
     """
     from rich.console import Console
@@ -51,7 +52,7 @@ def count_to(total: int, *, lines: int = 0) -> Iterator[Callable[[int, str], Non
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
     )
-    task = bar.add_task("starting", total=total)
+    task = bar.add_task("starting", total=total, completed=done)
 
     def show(done: int, text: str) -> None:
         if not bar.disable:

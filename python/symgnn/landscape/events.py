@@ -74,7 +74,8 @@ def chosen_atoms(choice: str, atoms: Atoms) -> list[int]:
     """Indices, from 0, of ``all`` atoms, ``random:N``, an element, or those listed: ``0,5,10-19``.
 
     ``random:N`` is decided by the structure, and contains ``random:M`` of any smaller M.
-    ``column:NAME`` are the atoms whose value in that column of the structure's file is not zero.
+    ``column:NAME`` are the atoms whose value in that column of the structure's file is neither zero
+    nor NaN.
 
     Raises:
         StructureError: atoms that the structure has not, or a choice of another form.
@@ -107,17 +108,18 @@ def chosen_atoms(choice: str, atoms: Atoms) -> list[int]:
 
 
 def _marked_atoms(column: str, atoms: Atoms) -> list[int]:
-    """Atoms whose value in a column of numbers or truth values is not zero."""
-    values = atoms.arrays.get(column)
-    if values is None or values.ndim != 1 or values.dtype.kind not in "biuf":
-        columns = sorted(
-            name for name, known in atoms.arrays.items() if known.ndim == 1 and name != "numbers"
-        )
+    """Atoms whose value in a column of numbers or truth values is neither zero nor NaN."""
+    columns = {
+        name: values
+        for name, values in atoms.arrays.items()
+        if values.ndim == 1 and values.dtype.kind in "biuf" and name != "numbers"
+    }
+    if column not in columns:
         raise StructureError(
-            f"--atoms column:{column}: the structure has no such column of numbers; its columns:"
-            f" {', '.join(columns) or 'none'}"
+            f"--atoms column:{column}: the structure has no such column of numbers; those it has:"
+            f" {', '.join(sorted(columns)) or 'none'}"
         )
-    marked: list[int] = np.flatnonzero(np.nan_to_num(values)).tolist()
+    marked: list[int] = np.flatnonzero(np.nan_to_num(columns[column])).tolist()
     if not marked:
         raise StructureError(f"--atoms column:{column}: no atom has a value other than zero")
     return marked
@@ -240,12 +242,14 @@ class Catalog:
 
     def _check_format(self) -> None:
         with _failures(self.path):
-            known = {"about", "searches"} <= self._tables() and self._about("format") == str(
-                _FORMAT
-            )
+            known = {"about", "searches"} <= self._tables()
+            version = self._about("format") if known else ""
         if not known:
+            raise SymGNNError(f"{self.path} is no catalog of searches: choose another name")
+        if version != str(_FORMAT):
             raise SymGNNError(
-                f"{self.path} is no catalog of this version of symgnn: choose another name"
+                f"{self.path} was made by another version of symgnn: export it with that one, or"
+                " choose another name for new searches"
             )
 
     def _check_origin(self, origin: Origin) -> None:

@@ -28,13 +28,14 @@ _ENOUGH = 3  # saddles of an atom from which its own spread is believed
 def labeled(catalog: Catalog) -> Atoms:
     """The structure of a catalog with its labels as arrays; NaN where an atom has none.
 
-    ``Atoms.info["saddle_searches"]`` says with what potential, from what structure and with what
-    settings: labels can be compared only where these are the same.
+    ``Atoms.info["saddle_searches"]`` says with what potential, from what structure (as it was
+    given) and with what settings: labels can be compared only where these are the same.
     """
     atoms, tally, origin = catalog.structure(), catalog.tally(), catalog.origin()
     atoms.info["saddle_searches"] = {
         "structure_sha256": origin.structure,
         "potential_sha256": origin.potential,
+        "relax": origin.relax,
         "settings": origin.settings.model_dump(mode="json"),
     }
     for name, values in label_columns(tally).items():

@@ -16,7 +16,7 @@ from ..errors import ConfigError, DatasetError, ModelError, SymGNNError
 from ..models import DensityRegression
 from ..training.checkpoint import load_checkpoint, restore_model
 from ..training.config import FitConfig, TrainingConfig, dump_config, parse_config
-from ..training.dataset import LabeledGraph, build_labeled_graphs, checksum, read_labeled
+from ..training.dataset import LabeledGraph, build_labeled_graphs, checksum, located, read_labeled
 from ..training.loop import BEST, CONFIG, METRICS, choose_device, predict
 from ..training.metrics import Metrics, compute_metrics
 from ..training.regression import predict_held_out
@@ -163,9 +163,10 @@ class _Source:
         labeled = []
         for name, sha256 in files.items():
             self.report(f"reading {name}")
-            if checksum(base / name) != sha256:
-                raise DatasetError(f"{base / name} has changed since the training")
-            labeled.append(read_labeled(base / name, self.config.data.label))
+            path = located(base, name)
+            if checksum(path) != sha256:
+                raise DatasetError(f"{path} has changed since the training")
+            labeled.append(read_labeled(path, self.config.data.label))
         return build_labeled_graphs(
             labeled,
             self.config.data.label,
@@ -216,7 +217,7 @@ def _predict_each_left_out(
 def _base_of(folder: Path, names: list[str]) -> Path:
     """The folder that held the configuration: file names are relative to it."""
     for base in (*folder.resolve().parents, Path.cwd()):
-        if all((base / name).is_file() for name in names):
+        if all(located(base, name).is_file() for name in names):
             return base
     raise ConfigError(f"{names[0]} is in none of the folders above {folder}")
 

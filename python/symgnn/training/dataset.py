@@ -15,6 +15,7 @@ from ..errors import ConfigError, DatasetError, StructureError
 from ..graph import Graph, build_graph
 from ..keys import ENERGY_BARRIER, MODEL
 from ..lammps_files import check_elements
+from ..open_data import PREFIX, open_data
 from ..structures import STANDARD_STREAM, read_structures
 
 if TYPE_CHECKING:
@@ -42,9 +43,12 @@ class LabeledGraph:
 class LabeledFile:
     """The structures of one file, and the file's checksum for the record."""
 
-    path: Path
+    name: str
+    """As in the configuration, or the path."""
     structures: list[ase.Atoms]
     sha256: str
+    label_error: str | None = None
+    """Name of the column with the standard error of labels."""
 
     def in_spatial_order(self) -> LabeledFile:
         """The same with the atoms of every structure in spatial order."""
@@ -69,23 +73,37 @@ def read_parts(
     """Read the labeled files of a configuration, each of which may stand in it once.
 
     Args:
-        names: of the files in each part, relative to ``base``.
+        names: of the files in each part, as in the configuration.
         base: folder of the configuration.
         label: name of the per-atom column.
-        error: name of the column with the standard error of labels, if there is one.
+        error: name of the column with the standard error of labels in the files of ``train``, if
+            there is one.
 
     Raises:
         ConfigError: a file is named twice, or has the content of another.
         DatasetError, StructureError: as :func:`read_labeled`.
     """
     places = [(part, name) for part in names for name in names[part]]
-    _refuse_repeated(places, [str((base / name).resolve()) for _, name in places])
-    files = [read_labeled(base / name, label, error) for _, name in places]
+    paths = [located(base, name) for _, name in places]
+    _refuse_repeated(places, [str(path.resolve()) for path in paths])
+    files = [
+        replace(read_labeled(path, label, error if part == "train" else None), name=name)
+        for path, (part, name) in zip(paths, places, strict=True)
+    ]
     _refuse_repeated(places, [file.sha256 for file in files])
     parts: Parts = {part: {} for part in names}
     for (part, name), file in zip(places, files, strict=True):
         parts[part][name] = file
     return parts
+
+
+def located(base: Path, name: str) -> Path:
+    """The file that a configuration in the folder ``base`` names.
+
+    Raises:
+        ConfigError: ``open-data:`` before a name that the open dataset has not.
+    """
+    return open_data(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else base / name
 
 
 def _refuse_repeated(places: Sequence[tuple[str, str]], identities: Sequence[str]) -> None:
@@ -149,7 +167,7 @@ def read_labeled(path: Path, label: str, error: str | None = None) -> LabeledFil
             _check_errors(atoms, label, error, where)
     if not any((~np.isnan(atoms.arrays[label].astype(float))).any() for atoms in structures):
         raise DatasetError(f"{path}: every value of column {label!r} is NaN, nothing is labeled")
-    return LabeledFile(path, structures, checksum(path))
+    return LabeledFile(str(path), structures, checksum(path), error)
 
 
 def _check_errors(atoms: ase.Atoms, label: str, error: str, where: str) -> None:
@@ -164,7 +182,8 @@ def _check_errors(atoms: ase.Atoms, label: str, error: str, where: str) -> None:
     numbers = values.shape == known.shape and values.dtype.kind in "fi"
     if not numbers or not np.isfinite(values[known]).all() or (values[known] < 0.0).any():
         raise DatasetError(
-            f"{where}: column {error!r} is not a standard error for each label: a number from 0 up"
+            f"{where}: column {error!r} is not a standard error for each label, a number from 0 up:"
+            " search on until some atom has two connected saddles, or leave data.label_error out"
         )
 
 
@@ -216,28 +235,38 @@ def in_spatial_order(atoms: ase.Atoms) -> ase.Atoms:
     return ordered
 
 
-def weights(label: NDArray[np.float64], error: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How much each label [N] counts that is known up to a standard error [N], eV.
+def weights(
+    labels: Sequence[NDArray[np.float64]], errors: Sequence[NDArray[np.float64]]
+) -> list[NDArray[np.float64]]:
+    """How much each label counts that is known up to a standard error.
 
-    s² / (s² + error²), where s² is the variance of the labels beyond their errors, at least a tenth
-    of all: the share of a label that is real. Scaled to 1 on average over the labels; 0 where there
-    is none (NaN).
+    s² / (s² + error²), the share of a label that is real, where s² is the variance of labels within
+    structures beyond their errors, at least a tenth of all. Scaled to 1 on average over all labels.
+
+    Args:
+        labels: [N] of each structure, eV; NaN where there is none.
+        errors: [N] of each structure, eV.
+
+    Returns:
+        [N] of each structure; 0 where there is no label.
     """
-    known = ~np.isnan(label)
-    square = np.square(error[known])
-    variance = label[known].var()
-    real = max(variance - square.mean(), 0.1 * variance)
-    share = np.ones_like(square) if real == 0.0 else real / (real + square)
-    result = np.zeros(label.shape)
-    result[known] = share / share.mean()
-    return result
+    known = [~np.isnan(label) for label in labels]
+    square = [np.square(error[there]) for error, there in zip(errors, known, strict=True)]
+    values = [label[there] for label, there in zip(labels, known, strict=True)]
+    variance = np.concatenate([value - value.mean() for value in values]).var()
+    real = max(variance - np.concatenate(square).mean(), 0.1 * variance)
+    share = [np.ones_like(part) if real == 0.0 else real / (real + part) for part in square]
+    mean = np.concatenate(share).mean()
+    found = [np.zeros(label.shape) for label in labels]
+    for weight, there, part in zip(found, known, share, strict=True):
+        weight[there] = part / mean
+    return found
 
 
 def build_labeled_graphs(
     files: Sequence[LabeledFile],
     label: str,
     *,
-    error: str | None = None,
     cutoff: float,
     elements: Sequence[str],
     self_edges: bool,
@@ -245,34 +274,42 @@ def build_labeled_graphs(
 ) -> list[LabeledGraph]:
     """One graph per structure with a labeled atom, on ``device``, float32.
 
-    ``error`` names the column with the standard error of labels; without it all labels count alike.
-
     Raises:
         DatasetError: an element that is not in ``elements``, positions or a cell that make no
             graph, or a structure with fewer than two edges.
     """
+    named = [
+        (file.name if len(file.structures) == 1 else f"{file.name}:{number}", atoms, file)
+        for file in files
+        for number, atoms in enumerate(file.structures)
+        if not np.isnan(atoms.arrays[label].astype(float)).all()
+    ]
+    if not named:
+        return []
+    labels = [atoms.arrays[label].astype(float) for _, atoms, _ in named]
+    errors = [
+        np.zeros(len(atoms))
+        if file.label_error is None
+        else atoms.arrays[file.label_error].astype(float)
+        for _, atoms, file in named
+    ]
     graphs = []
-    for file in files:
-        for number, atoms in enumerate(file.structures):
-            name = f"{file.path}" if len(file.structures) == 1 else f"{file.path}:{number}"
-            values = atoms.arrays[label].astype(float)
-            if np.isnan(values).all():
-                continue
-            errors = np.zeros(len(atoms)) if error is None else atoms.arrays[error].astype(float)
-            try:
-                graph = build_graph(atoms, cutoff, elements, self_edges=self_edges)
-            except StructureError as error:
-                raise DatasetError(f"{name}: {error}") from error
-            if len(atoms) < 2 or graph.edge_index.shape[1] < 2:
-                raise DatasetError(
-                    f"{name}: fewer than two atoms or two neighbors within {cutoff:g} Å, from "
-                    "which nothing can be learned; leave this structure out"
-                )
-            target, weight = (
-                torch.as_tensor(array, dtype=torch.float32, device=device)
-                for array in (values, weights(values, errors))
+    for (name, atoms, _), values, weight in zip(
+        named, labels, weights(labels, errors), strict=True
+    ):
+        try:
+            graph = build_graph(atoms, cutoff, elements, self_edges=self_edges)
+        except StructureError as error:
+            raise DatasetError(f"{name}: {error}") from error
+        if len(atoms) < 2 or graph.edge_index.shape[1] < 2:
+            raise DatasetError(
+                f"{name}: fewer than two atoms or two neighbors within {cutoff:g} Å, from "
+                "which nothing can be learned; leave this structure out"
             )
-            graphs.append(LabeledGraph(graph.to(device), target, weight, name))
+        target, importance = (
+            torch.as_tensor(array, dtype=torch.float32, device=device) for array in (values, weight)
+        )
+        graphs.append(LabeledGraph(graph.to(device), target, importance, name))
     return graphs
 
 

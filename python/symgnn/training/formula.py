@@ -99,7 +99,6 @@ def fit_formula(
         graphs = build_labeled_graphs(
             list(parts[part].values()),
             data.label,
-            error=data.label_error,
             cutoff=options.cutoff,
             elements=options.elements,
             self_edges=False,
@@ -109,7 +108,7 @@ def fit_formula(
         for number, item in enumerate(graphs):
             if report is not None:
                 report(f"quantities, {part}", number, len(graphs))
-            found.append(_describe(model, item, f"{base}/"))
+            found.append(_describe(model, item))
         return found
 
     structures = describe("train")
@@ -155,12 +154,12 @@ def fit_formula(
     return Fit(output / BEST, len(options.terms), pooled, scores, validation)
 
 
-def _describe(model: Formula, item: LabeledGraph, base: str) -> _Structure:
+def _describe(model: Formula, item: LabeledGraph) -> _Structure:
     with torch.inference_mode():
         species, edge_index, edge_vector = item.graph.inputs
         averages = model.averages(species, edge_index, edge_vector.double())[:, : model.terms]
     return _Structure(
-        item.name.removeprefix(base),
+        item.name,
         averages.cpu().numpy(),
         item.graph.species.cpu().numpy(),
         item.label.double().cpu().numpy(),

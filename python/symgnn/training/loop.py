@@ -145,7 +145,6 @@ class Run:
             build_labeled_graphs(
                 [file.in_spatial_order() for file in parts[part].values()],
                 data.label,
-                error=data.label_error,
                 cutoff=config.model.cutoff,
                 elements=self.elements,
                 self_edges=config.model.self_edges,

@@ -148,7 +148,6 @@ class _Fitter:
         return build_labeled_graphs(
             list(files.values()),
             self.config.data.label,
-            error=self.config.data.label_error,
             cutoff=self.options.cutoff,
             elements=self.elements,
             self_edges=False,
@@ -373,9 +372,7 @@ class _Fitter:
             self.model.noise[element] = solution
         pooled = compute_metrics(prediction.cpu().numpy(), label.cpu().numpy())
         structures = {
-            item.name.removeprefix(f"{self.base}/"): compute_metrics(
-                found.cpu().numpy(), item.label.cpu().numpy()
-            )
+            item.name: compute_metrics(found.cpu().numpy(), item.label.cpu().numpy())
             for item, found in zip(self.structures, predictions, strict=True)
             if _has_spread(item.label)
         }
