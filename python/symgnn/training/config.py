@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import ConfigError
-from ..keys import ENERGY_BARRIER
+from ..keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
 from ..models import (
     AnyNetworkConfig,
     DensityRegressionConfig,
@@ -17,6 +17,7 @@ from ..models import (
     SymGNNConfig,
     SymmetrizationConfig,
 )
+from ..open_data import GLASSES, PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,8 @@ class DataConfig(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     train: list[str] = []
-    """Files with labeled structures; anything `symgnn annotate` reads. Relative to the config."""
+    """Files with labeled structures; anything `symgnn annotate` reads. Relative to the config.
+    ``open-data:NAME`` is a glass of the open dataset."""
     validation: list[str] = []
     """Files for choosing the epoch. Never put test structures here."""
     thermal: list[str] = []
@@ -48,8 +50,9 @@ class DataConfig(BaseModel):
     label: str = ENERGY_BARRIER
     """Per-atom column with the label, eV. NaN marks an atom without a label."""
     label_error: str | None = None
-    """Per-atom column with the standard error of the label, eV, such as the ``energy_barrier_std``
-    of `symgnn label export`: the more certain a label, the more it counts."""
+    """Per-atom column of the training files with the standard error of the label, eV, such as
+    ``energy_barrier_std`` of `symgnn label export`: the more certain a label, the more it counts.
+    """
 
 
 class OptimizerConfig(BaseModel):
@@ -183,11 +186,22 @@ def _simple() -> FitConfig:
     return FitConfig(model=FormulaConfig())
 
 
+def _open_data() -> FitConfig:
+    """The open dataset, and a model that its few hundred noisy labels can teach: seconds."""
+    return FitConfig(
+        data=DataConfig(
+            train=[f"{PREFIX}{glass}" for glass in GLASSES], label_error=ENERGY_BARRIER_STD
+        ),
+        model=FormulaConfig(),
+    )
+
+
 PRESETS: dict[str, Callable[[], TrainingConfig | FitConfig]] = {
     "paper": _paper,
     "lengths": _lengths,
     "cuzr": _cuzr,
     "simple": _simple,
+    "open-data": _open_data,
 }
 
 
