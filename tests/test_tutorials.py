@@ -60,7 +60,7 @@ def test_alloy(tmp_path: Path) -> None:
     (glass,) = read_structures(tmp_path / "labels.xyz")
     assert set(glass.get_chemical_symbols()) == {"Fe", "P"}
     known = np.isfinite(glass.arrays["energy_barrier"])
-    assert 1 <= known.sum() <= 4
+    assert 1 <= known.sum() <= 10
     assert len(printed[-1].splitlines()) == known.sum()
 
 
