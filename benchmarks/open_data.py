@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import symgnn.operators  # noqa: F401  cuzr runs on them
 from symgnn import read_structures
 from symgnn.annotator import Annotator
 from symgnn.cli import run

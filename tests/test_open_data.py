@@ -82,3 +82,14 @@ def test_the_commands_of_the_datasheet(tmp_path: Path, capsys: pytest.CaptureFix
     config.write_text(capsys.readouterr().out)
     assert run(["train", str(config)]) == 0
     assert (tmp_path / "run" / "best.ckpt").is_file()
+
+
+def test_a_glass_that_is_not_in_it_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text('model: {architecture: formula}\ndata: {train: ["open-data:Cu"]}\n')
+    assert run(["train", str(config)]) == 1
+    errors = capsys.readouterr().err
+    assert "open-data:Cu: the open dataset has Cu64Zr36_1e14" in errors
+    assert len(errors.strip().splitlines()) == 1
