@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sysconfig
 from typing import TYPE_CHECKING
 
 import ase.io
 
-from symgnn.errors import SymGNNError
+from symgnn.lammps_process import run_lammps
 from symgnn.potentials import CUZR_2009, write_potential
 
 if TYPE_CHECKING:
@@ -42,27 +39,18 @@ def run_glass(folder: Path, glass: Atoms, script: str) -> None:
         script: what follows ``GLASS``.
 
     Raises:
-        SymGNNError: as :func:`run_lammps`.
+        SymGNNError: as :func:`run_with_potential`.
     """
     ase.io.write(folder / "glass.data", glass, format="lammps-data", specorder=["Cu", "Zr"])
-    run_lammps(folder, GLASS + script)
+    run_with_potential(folder, GLASS + script)
 
 
-def run_lammps(folder: Path, script: str) -> None:
+def run_with_potential(folder: Path, script: str) -> None:
     """Run LAMMPS in a folder that gets the potential.
 
     Raises:
-        SymGNNError: LAMMPS fails, with the end of what it said.
+        SymGNNError: LAMMPS fails, with its error.
     """
     write_potential(folder)
     (folder / "in.run").write_text(script, encoding="utf-8")
-    result = subprocess.run(
-        [f"{sysconfig.get_path('scripts')}/lmp", "-in", "in.run", "-log", "none"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"OMP_NUM_THREADS": "1", **os.environ},
-    )
-    if result.returncode:
-        raise SymGNNError(f"LAMMPS failed: {(result.stdout + result.stderr)[-500:]}")
+    run_lammps("in.run", folder)

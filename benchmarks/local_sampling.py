@@ -58,7 +58,7 @@ def mean_square_displacement(glass: Atoms, seed: int) -> NDArray[np.float64]:
         seed: of the initial velocities, 0 or greater.
 
     Raises:
-        SymGNNError: LAMMPS fails, with the end of what it said.
+        SymGNNError: LAMMPS fails, with its error.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

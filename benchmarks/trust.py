@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from ase.build import bulk
 
-from cuzr_lammps import INTERACTIONS, run_lammps
+from cuzr_lammps import INTERACTIONS, run_with_potential
 from symgnn import Annotator, read_structures
 from symgnn.annotator import NOVEL
 from symgnn.keys import ENERGY_BARRIER_OOD, ENERGY_BARRIER_STD
@@ -63,7 +63,7 @@ def quench(copper: float) -> Atoms:
         zirconium = round((1.0 - copper) * ATOMS)
         length = (16.5 * ATOMS) ** (1 / 3)  # Å; the barostat finds the density
         sizes = {"atoms": ATOMS, "zirconium": zirconium, "length": length}
-        run_lammps(folder, QUENCH.format(interactions=INTERACTIONS, **sizes))
+        run_with_potential(folder, QUENCH.format(interactions=INTERACTIONS, **sizes))
         return read_structures(folder / "quenched.data", elements=["Cu", "Zr"])[0]
 
 
