@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,18 +16,17 @@ from symgnn.cli.options import (
     ThreadsOption,
     element_names,
 )
+from symgnn.cli.progress import LateLine, late_line
 from symgnn.errors import Interrupted, NovelStructureWarning, StructureError, SymGNNError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from rich.progress import Progress
 
     from symgnn.annotator import Annotator
     from symgnn.structures import StructureWriter
 
 _SUFFIX_OF_FORMAT = {"extxyz": ".xyz", "lammps-dump": ".dump", "csv": ".csv"}
-_QUIET_SECONDS = 1.0  # before a progress bar appears
 
 
 def annotate(
@@ -81,10 +76,10 @@ def annotate(
         raise SymGNNError("--output and --suffix exclude each other: give one of them")
     targets = _targets(structures, output, suffix, output_format)
     annotator = Annotator(model, device=device, threads=threads, chunk=chunk)
-    with _progress() as progress:
+    with late_line() as line:
         for source, target in zip(structures, targets, strict=True):
             _annotate_file(
-                annotator, source, target, output_format, element_names(elements), index, progress
+                annotator, source, target, output_format, element_names(elements), index, line
             )
 
 
@@ -95,7 +90,7 @@ def _annotate_file(
     output_format: str | None,
     elements: list[str] | None,
     index: str,
-    progress: _LateProgress,
+    line: LateLine,
 ) -> None:
 
     from symgnn.keys import ENERGY_BARRIER
@@ -111,14 +106,12 @@ def _annotate_file(
                         warnings.simplefilter("always", NovelStructureWarning)
                         annotator.annotate(atoms)
                     for item in caught:
-                        progress.say(
-                            f"warning: {source}, structure {len(barriers)}: {item.message}"
-                        )
+                        line.say(f"warning: {source}, structure {len(barriers)}: {item.message}")
                 except SymGNNError as error:
                     raise StructureError(f"{source}, structure {len(barriers)}: {error}") from error
                 writer.write(atoms)
                 barriers.append(atoms.arrays[ENERGY_BARRIER])
-                progress.advance(source, len(barriers))
+                line.show(f"{source} {len(barriers)} structures")
             if not barriers:
                 raise StructureError(f"{source}: --index {index} selects no structures")
     except KeyboardInterrupt:
@@ -128,7 +121,7 @@ def _annotate_file(
             raise type(error)(f"{error} ({_kept(writer)})") from error
         raise
     name = "standard output" if target == STANDARD_STREAM else target
-    progress.say(f"{source} → {name}: {_summary(barriers)}")
+    line.say(f"{source} → {name}: {_summary(barriers)}")
 
 
 def _kept(writer: StructureWriter) -> str:
@@ -185,48 +178,3 @@ def _stem(source: str) -> str:
     for compression in (".gz", ".bz2", ".xz"):
         name = name.removesuffix(compression)
     return "structure" if source == "-" else Path(name).stem
-
-
-class _LateProgress:
-    """A progress line on the terminal, once the work has lasted longer than a second."""
-
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._started = time.monotonic()
-        self._task = bar.add_task("", total=None)
-
-    def advance(self, source: str, count: int) -> None:
-        late = time.monotonic() - self._started > _QUIET_SECONDS
-        if late and not self._bar.live.is_started and sys.stderr.isatty():
-            self._bar.start()
-        self._bar.update(self._task, description=source, completed=count)
-
-    def stop(self) -> None:
-        if self._bar.live.is_started:  # rich prints an empty line for a bar that never ran
-            self._bar.stop()
-
-    def say(self, line: str) -> None:
-        """Print one line in place of the progress line."""
-        self.stop()
-        print(line, file=sys.stderr)
-        self._started = time.monotonic()
-
-
-@contextmanager
-def _progress() -> Iterator[_LateProgress]:
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TextColumn("{task.completed} structures"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    progress = _LateProgress(bar)
-    try:
-        yield progress
-    finally:
-        progress.stop()

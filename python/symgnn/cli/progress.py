@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+_QUIET_SECONDS = 1.0  # before a late line appears
 
 
 @contextmanager
@@ -62,3 +65,49 @@ def count_to(total: int, *, done: int = 0, lines: int = 0) -> Iterator[Callable[
 
     with bar:
         yield show
+
+
+class LateLine:
+    """A line on the terminal that appears once the work has lasted longer than a second."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._started = time.monotonic()
+        self._task = self._bar.add_task("", total=None)
+
+    def show(self, text: str) -> None:
+        """What is being done."""
+        late = time.monotonic() - self._started > _QUIET_SECONDS
+        if late and not self._bar.live.is_started and sys.stderr.isatty():
+            self._bar.start()
+        self._bar.update(self._task, description=text)
+
+    def say(self, line: str) -> None:
+        """Print one line that stays, in place of the one that goes away."""
+        self.stop()
+        print(line, file=sys.stderr)
+        self._started = time.monotonic()
+
+    def stop(self) -> None:
+        """Take the line away."""
+        if self._bar.live.is_started:  # rich prints an empty line for a bar that never ran
+            self._bar.stop()
+
+
+@contextmanager
+def late_line() -> Iterator[LateLine]:
+    """A line for work that may be over at once."""
+    line = LateLine()
+    try:
+        yield line
+    finally:
+        line.stop()

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from symgnn.cli.options import DeviceOption, ElementsOption, ThreadsOption, element_names
+from symgnn.cli.progress import late_line
 from symgnn.errors import Interrupted
 
 _LAST = -1
-_QUIET_SECONDS = 1.0  # before a progress line appears
 
 
 def report(
@@ -78,10 +75,10 @@ def report(
         given = ", ".join(name for name, there in of_structure.items() if there)
         raise typer.BadParameter(f"{source} is a folder, and {given} belongs to a structure file")
     try:
-        with _progress() as say:
+        with late_line() as line:
             if folder:
                 summary = report_run(
-                    Path(source), output, device=device, threads=threads, report=say
+                    Path(source), output, device=device, threads=threads, report=line.show
                 )
             else:
                 summary = report_structure(
@@ -93,37 +90,8 @@ def report(
                     frame=frame,
                     device=device,
                     threads=threads,
-                    report=lambda count: say(f"{source}: {count} structures"),
+                    report=lambda count: line.show(f"{source}: {count} structures"),
                 )
     except KeyboardInterrupt:
         raise Interrupted("interrupted; no page was written: start it again") from None
     print(f"{source} → {output}: {summary}", file=sys.stderr)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """A line on the terminal once the work has lasted longer than a second."""
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    started = time.monotonic()
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    task = bar.add_task("")
-
-    def say(what: str) -> None:
-        late = time.monotonic() - started > _QUIET_SECONDS
-        if late and not bar.live.is_started and sys.stderr.isatty():
-            bar.start()
-        bar.update(task, description=what)
-
-    try:
-        yield say
-    finally:
-        if bar.live.is_started:
-            bar.stop()
