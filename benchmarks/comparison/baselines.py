@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from symgnn.training.metrics import compute_metrics
 
 from . import densities
 from .glasses import Glass, code_of
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 Array = NDArray[np.floating]
 Predict = Callable[[Sequence[Glass], Sequence[Glass], int], list[NDArray[np.float64]]]
@@ -38,10 +42,11 @@ _SMALLEST_SCALE = 1e-9  # of a feature; one that does not vary gets no weight
 
 @dataclass(frozen=True)
 class Baseline:
-    """A function, and whether its seed makes a difference."""
+    """A function, whether its seed makes a difference, and what code it uses beyond densities."""
 
     predict: Predict
     seeded: bool = False
+    uses: tuple[ModuleType, ...] = ()
 
 
 # --- features ---------------------------------------------------------------------------------
@@ -245,18 +250,22 @@ def boosted_trees(
 # --- local sampling ---------------------------------------------------------------------------
 
 
+def sampled_displacement(glass: Glass, seed: int) -> Array:
+    """Mean-square displacement [N] at 300 K, Å², from disk if it was computed before."""
+    return glass.quantity(
+        f"msd-{seed}",
+        f"{cuzr_lammps.GLASS}{local_sampling.INPUT} {seed}",
+        lambda: local_sampling.mean_square_displacement(glass.atoms, seed),
+    )
+
+
 def sampled_motion(
     train: Sequence[Glass], targets: Sequence[Glass], seed: int
 ) -> list[NDArray[np.float64]]:
     """Minus the logarithm of the mean-square displacement at 300 K, scaled per element."""
 
     def feature(glass: Glass) -> Array:
-        motion = glass.quantity(
-            f"msd-{seed}",
-            f"{cuzr_lammps.GLASS}{local_sampling.INPUT} {seed}",
-            lambda: local_sampling.mean_square_displacement(glass.atoms, seed),
-        )
-        return -np.log(motion)
+        return -np.log(sampled_displacement(glass, seed))
 
     predictions = [np.empty(len(glass.atoms)) for glass in targets]
     for number in _elements(train, targets):
@@ -276,6 +285,6 @@ BASELINES = {
     "ridge_radial": Baseline(_ridge("radial", fixed_effects=True)),
     "ridge_angular": Baseline(_ridge("radial", "angular", fixed_effects=True)),
     "boosted_trees": Baseline(boosted_trees, seeded=True),
-    "local_sampling": Baseline(sampled_motion, seeded=True),
+    "local_sampling": Baseline(sampled_motion, seeded=True, uses=(local_sampling, cuzr_lammps)),
 }
 """By the name that a row's file gives after ``simple:``."""

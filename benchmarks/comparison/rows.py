@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-import cuzr_lammps
-import local_sampling
 from symgnn.errors import ConfigError
 from symgnn.training.config import FitConfig, TrainingConfig, parse_config
 
@@ -61,11 +59,9 @@ class Row:
     def key(self, data: Data) -> str:
         """Eight digits that change with the row's file, the data, and a baseline's code."""
         text = json.dumps([self.content, data.checksums], sort_keys=True)
-        code = (
-            ""
-            if self.simple is None
-            else code_of(baselines, densities, local_sampling, cuzr_lammps)
-        )
+        code = ""
+        if self.simple is not None:
+            code = code_of(baselines, densities, *BASELINES[self.simple].uses)
         return hashlib.sha256((text + code).encode()).hexdigest()[:8]
 
 
