@@ -15,6 +15,7 @@ from conftest import random_glass
 from lammps_runner import TOLERANCE, Simulation, dump, largest_difference
 from symgnn import Annotator
 from symgnn.export import export_checkpoint, export_random
+from symgnn.lammps import open_lammps
 from tiny_model import tiny_metadata, write_tiny_model
 from tiny_regression import coordination, fit_files, write_labeled
 
@@ -205,17 +206,21 @@ def test_uncertainty_and_several_models_at_once(
         np.testing.assert_array_equal(frame.arrays["c_one"], frame.arrays["c_two[1]"])
 
 
+CHANGES = [
+    "displace_atoms all random 0.1 0.1 0.1 87",
+    "set atom 3 type 2",
+    "set atom 1*60 type 2",
+    "change_box all x scale 1.02 remap",
+    "change_box all boundary p p f",
+    "group gone id 5\ndelete_atoms group gone compress no",
+    "group gone id 1:40\ndelete_atoms group gone compress no",
+    "create_atoms 1 single 1.0 1.0 1.0",
+    "balance 1.0 shift xyz 10 1.0",
+]
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
-@pytest.mark.parametrize(
-    "change",
-    [
-        "displace_atoms all random 0.1 0.1 0.1 87",
-        "set atom 3 type 2",
-        "change_box all x scale 1.02 remap",
-        "change_box all boundary p p f",
-        "group gone id 5\ndelete_atoms group gone compress no",
-    ],
-)
+@pytest.mark.parametrize("change", CHANGES)
 def test_what_changes_between_runs_at_one_step_counts(
     simulation: Simulation, model: Path, change: str, ranks: int
 ) -> None:
@@ -224,6 +229,64 @@ def test_what_changes_between_runs_at_one_step_counts(
     script += f"run 0\n{change}\n" + dump() + "run 0\n"
     (frame,) = simulation.succeed(script, ranks).frames()
     assert largest_difference(frame, model) <= 1e-9
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changes_between_runs_is_right_or_refused_before_the_next(
+    simulation: Simulation, model: Path, change: str, ranks: int
+) -> None:
+    """Ranks learn of each other's new atoms in a run only; of new types at once."""
+    now = "write_dump all custom now.dump id type x y z c_b modify sort id format float %20.15g\n"
+    script = compute(model) + f"run 0\n{change}\n" + now
+    if ranks > 1 and not change.startswith("set"):
+        assert "give `run 0` before barriers are asked for" in simulation.fail(script, ranks)
+        return
+    result = simulation.succeed(script + dump() + "run 0\n", ranks)
+    for name in ("now.dump", "barriers.dump"):
+        (frame,) = result.frames(name)
+        assert largest_difference(frame, model) <= 1e-9
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(
+    "fix",
+    [
+        "deform 1 x erate 0.5 remap x",
+        "deform 20 x erate 0.5 remap v",
+        "deform 5 xy erate 2.0 remap x",
+        "press/berendsen iso 0.0 0.0 0.1 modulus 1e7",
+    ],
+)
+def test_box_that_changes_at_the_end_of_a_step(
+    simulation: Simulation, model: Path, fix: str, ranks: int
+) -> None:
+    """The ghosts that LAMMPS holds are older than the atoms they are images of."""
+    if "xy" in fix:
+        simulation.after_box = "change_box all triclinic"
+    script = compute(model) + dump(every=20) + MOVE + f"fix box all {fix}\nrun 40"
+    first, *later = simulation.succeed(script, ranks).frames()
+    for frame in later:
+        assert np.abs(frame.cell.array - first.cell.array).max() > 0.01
+        assert largest_difference(frame, model) <= 1e-9
+
+
+def test_after_an_error_the_step_has_no_barriers(
+    simulation: Simulation, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that goes on after the error must not read zeros as barriers."""
+    (simulation.folder / "in.setup").write_text(simulation.setup() + compute(model) + "run 0\n")
+    monkeypatch.chdir(simulation.folder)
+    lammps = open_lammps()
+    try:
+        lammps.file("in.setup")
+        lammps.command("reset_timestep 1")
+        lammps.numpy.extract_atom("x")[3] = np.nan
+        for _ in range(2):
+            with pytest.raises(Exception, match="not a finite number"):
+                lammps.numpy.extract_compute("b", 1, 1)
+    finally:
+        lammps.close()
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

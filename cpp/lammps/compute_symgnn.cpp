@@ -63,6 +63,7 @@ constexpr double NOVEL = 0.5;
 constexpr double USUAL_SHARE = 0.1;
 
 constexpr std::int64_t DROPPED = -1;  // a row that the graph does not need
+constexpr int GHOST_WIDTH = 5;        // numbers about a ghost: position, type, ID
 
 bool is_keyword(const std::string &word) {
   return std::any_of(std::begin(KEYWORDS), std::end(KEYWORDS),
@@ -217,7 +218,7 @@ void ComputeSymGNN::parse(int narg, char **arg) {
       std::find(metadata.outputs.begin(), metadata.outputs.end(), "energy_barrier_ood");
   if (ood != metadata.outputs.end()) ood_column_ = static_cast<int>(ood - metadata.outputs.begin());
   cutoff_ = metadata.cutoff / angstrom_per_length_;
-  comm_forward = std::max(static_cast<int>(annotator_->model().node_channels()), 3);
+  comm_forward = std::max(static_cast<int>(annotator_->model().node_channels()), GHOST_WIDTH);
   if (std_column) {
     const auto found =
         std::find(metadata.outputs.begin(), metadata.outputs.end(), "energy_barrier_std");
@@ -266,6 +267,7 @@ int ComputeSymGNN::device_number() const {
 
 void ComputeSymGNN::init() {
   if (!positions_fix_id_.empty()) positions_fix();
+  latest_.barriers.clear();
   if (comm->nprocs == 1) return;
 
   if (comm->mode != Comm::SINGLE)
@@ -293,15 +295,15 @@ Fix *ComputeSymGNN::positions_fix() const {
 /* ---------------------------------------------------------------------- */
 
 void ComputeSymGNN::compute_peratom() {
-  invoked_peratom = update->ntimestep;
   grow_output();
 
-  const bool averaged = !positions_fix_id_.empty();
-  if (averaged) {
+  displacements_.clear();
+  if (!positions_fix_id_.empty()) {
     const Fix *fix = positions_fix();
     if (!averages_exist(fix)) {
       warn_once(warned_no_average_,
                 "Fix " + positions_fix_id_ + " has no average yet: barriers are 0 at this step");
+      invoked_peratom = update->ntimestep;
       return;
     }
     set_displacements(fix);
@@ -310,7 +312,7 @@ void ComputeSymGNN::compute_peratom() {
   atom_of_row_.clear();
   species_.clear();
   positions_.clear();
-  collect(0, atom->nlocal, averaged);
+  add_owned();
   owned_rows_ = static_cast<int>(atom_of_row_.size());
   check_finite();
   if (is_changed()) {
@@ -322,6 +324,7 @@ void ComputeSymGNN::compute_peratom() {
   }
   assign_output(latest_.barriers);
   if (ood_column_ >= 0 && !warned_novel_) warn_if_novel(latest_.barriers);
+  invoked_peratom = update->ntimestep;  // not before: after an error nobody may read the zeros
 }
 
 /* ----------------------------------------------------------------------
@@ -395,16 +398,15 @@ bool ComputeSymGNN::averages_exist(const Fix *fix) const {
 }
 
 /* ----------------------------------------------------------------------
-   Averaged minus present positions of owned atoms and ghosts, in exchanged_.
-   The averages are unwrapped; their difference from the unwrapped present
-   position is what ghosts and wrapped atoms can use too.
+   Averaged minus present positions of owned atoms. The averages are
+   unwrapped; their difference from the unwrapped present position is what
+   wrapped atoms can use too.
 ------------------------------------------------------------------------- */
 
 void ComputeSymGNN::set_displacements(const Fix *fix) {
   const int nlocal = atom->nlocal;
   const double limit = 0.5 * cutoff_;
-  exchanged_width_ = 3;
-  exchanged_.assign(3 * static_cast<std::size_t>(nlocal + atom->nghost), 0.0);
+  displacements_.assign(3 * static_cast<std::size_t>(nlocal), 0.0);
 
   bigint far = 0;
   for (int i = 0; i < nlocal; ++i) {
@@ -418,7 +420,7 @@ void ComputeSymGNN::set_displacements(const Fix *fix) {
       square += displacement[k] * displacement[k];
     }
     if (square <= limit * limit)
-      std::copy_n(displacement, 3, &exchanged_[3 * static_cast<std::size_t>(i)]);
+      std::copy_n(displacement, 3, &displacements_[3 * static_cast<std::size_t>(i)]);
     else
       ++far;
   }
@@ -433,30 +435,88 @@ void ComputeSymGNN::set_displacements(const Fix *fix) {
                   positions_fix_id_ +
                   ", and their present positions are "
                   "used: they came or diffused during the average, or it is not over xu yu zu");
-  if (comm->nprocs > 1) comm->forward_comm(this, 3);
 }
 
 /* ----------------------------------------------------------------------
-   Rows of the graph for the atoms begin ... end - 1 whose type has an element
+   Of an owned atom, in LAMMPS's units: its present or averaged position
 ------------------------------------------------------------------------- */
 
-void ComputeSymGNN::collect(int begin, int end, bool displaced) {
-  std::vector<int> atoms(end - begin);
-  std::iota(atoms.begin(), atoms.end(), begin);
+std::array<double, 3> ComputeSymGNN::position_of(int i) const {
+  std::array<double, 3> position = {atom->x[i][0], atom->x[i][1], atom->x[i][2]};
+  if (!displacements_.empty())
+    for (int k = 0; k < 3; ++k) position[k] += displacements_[3 * static_cast<std::size_t>(i) + k];
+  return position;
+}
+
+/* ----------------------------------------------------------------------
+   A row of the graph, if the atom's type has an element
+------------------------------------------------------------------------- */
+
+void ComputeSymGNN::add_row(int i, int type, const double *position) {
+  const std::int64_t species = species_of_type_[type];
+  if (species < 0) return;
+  atom_of_row_.push_back(i);
+  species_.push_back(species);
+  for (int k = 0; k < 3; ++k) positions_.push_back(position[k] * angstrom_per_length_);
+}
+
+/* ---------------------------------------------------------------------- */
+
+void ComputeSymGNN::add_owned() {
+  std::vector<int> atoms(atom->nlocal);
+  std::iota(atoms.begin(), atoms.end(), 0);
   // LAMMPS changes the order of its atoms now and then; a neighbor list with skin must not notice.
   if (comm->nprocs == 1 && annotator_->options().skin > 0.0 && atom->tag_enable)
     std::sort(atoms.begin(), atoms.end(),
               [this](int a, int b) { return atom->tag[a] < atom->tag[b]; });
-  for (const int i : atoms) {
-    const std::int64_t species = species_of_type_[atom->type[i]];
-    if (species < 0) continue;
-    atom_of_row_.push_back(i);
-    species_.push_back(species);
-    for (int k = 0; k < 3; ++k) {
-      const double displacement = displaced ? exchanged_[3 * static_cast<std::size_t>(i) + k] : 0.0;
-      positions_.push_back((atom->x[i][k] + displacement) * angstrom_per_length_);
-    }
+  for (const int i : atoms) add_row(i, atom->type[i], position_of(i).data());
+}
+
+/* ----------------------------------------------------------------------
+   Ghosts as their owners have them now. LAMMPS's own copies are older than
+   what fixes do to atoms and box at the end of a step, and than what `set`
+   does between runs. After commands that create, delete or move atoms they
+   are no copies at all, until the next run.
+------------------------------------------------------------------------- */
+
+void ComputeSymGNN::add_ghosts() {
+  const int nlocal = atom->nlocal;
+  const int nghost = atom->nghost;
+  exchanged_width_ = GHOST_WIDTH;
+  exchanged_.assign(GHOST_WIDTH * static_cast<std::size_t>(nlocal + nghost), 0.0);
+  for (int i = 0; i < nlocal; ++i) {
+    double *numbers = &exchanged_[GHOST_WIDTH * static_cast<std::size_t>(i)];
+    const std::array<double, 3> position = position_of(i);
+    std::copy_n(position.data(), 3, numbers);
+    numbers[3] = atom->type[i];
+    numbers[4] = atom->tag_enable ? static_cast<double>(atom->tag[i]) : 0.0;
   }
+
+  exchange_fails_ = false;
+  first_received_ = nlocal + nghost;
+  received_ = 0;
+  exchanges_positions_ = true;
+  comm->forward_comm(this, GHOST_WIDTH);
+  exchanges_positions_ = false;
+
+  together([&] {
+    bool copies = !exchange_fails_ && received_ == nghost && first_received_ == nlocal;
+    // Within a run LAMMPS sees to it that ghosts are where they are needed.
+    const bool between_runs = update->whichflag == 0;
+    const double far = 0.5 * neighbor->skin + (displacements_.empty() ? 0.0 : cutoff_);
+    for (int i = nlocal; i < nlocal + nghost && copies; ++i) {
+      const double *numbers = &exchanged_[GHOST_WIDTH * static_cast<std::size_t>(i)];
+      double square = 0.0;
+      for (int k = 0; k < 3; ++k) square += std::pow(numbers[k] - atom->x[i][k], 2);
+      copies = !(atom->tag_enable && numbers[4] != static_cast<double>(atom->tag[i])) &&
+               !(between_runs && square > far * far);
+      if (copies) add_row(i, static_cast<int>(numbers[3]), numbers);
+    }
+    if (!copies)
+      throw symgnn::StructureError(
+          "atoms were created, deleted or moved since the last run, and ranks do not know each "
+          "other's yet: give `run 0` before barriers are asked for");
+  });
 }
 
 /* ----------------------------------------------------------------------
@@ -510,7 +570,7 @@ std::vector<double> ComputeSymGNN::whole_box() {
 ------------------------------------------------------------------------- */
 
 std::vector<double> ComputeSymGNN::with_ghosts() {
-  collect(atom->nlocal, atom->nlocal + atom->nghost, !positions_fix_id_.empty());
+  add_ghosts();
 
   const c10::InferenceMode inference;
   const symgnn::ThreadsGuard threads(annotator_->options().threads);
@@ -610,16 +670,37 @@ void ComputeSymGNN::exchange_nodes(torch::Tensor node) {
   });
 }
 
-int ComputeSymGNN::pack_forward_comm(int n, int *list, double *buffer, int /*pbc_flag*/,
-                                     int * /*pbc*/) {
+int ComputeSymGNN::pack_forward_comm(int n, int *list, double *buffer, int pbc_flag, int *pbc) {
+  double shift[3] = {0.0, 0.0, 0.0};  // as AtomVec::pack_comm has it
+  if (exchanges_positions_ && pbc_flag) {
+    shift[0] = pbc[0] * domain->xprd + pbc[5] * domain->xy + pbc[4] * domain->xz;
+    shift[1] = pbc[1] * domain->yprd + pbc[3] * domain->yz;
+    shift[2] = pbc[2] * domain->zprd;
+  }
   const std::size_t width = exchanged_width_;
-  for (int i = 0; i < n; ++i) std::copy_n(&exchanged_[width * list[i]], width, buffer + width * i);
+  for (int i = 0; i < n; ++i) {
+    const std::size_t first = width * list[i];
+    double *numbers = buffer + width * i;
+    if (first + width > exchanged_.size()) {
+      exchange_fails_ = true;
+      std::fill_n(numbers, width, 0.0);
+      continue;
+    }
+    std::copy_n(&exchanged_[first], width, numbers);
+    if (exchanges_positions_)
+      for (int k = 0; k < 3; ++k) numbers[k] += shift[k];
+  }
   return n * exchanged_width_;
 }
 
 void ComputeSymGNN::unpack_forward_comm(int n, int first, double *buffer) {
   const std::size_t width = exchanged_width_;
-  std::copy_n(buffer, width * n, exchanged_.begin() + width * first);
+  first_received_ = std::min(first_received_, first);
+  received_ += n;
+  if (width * (static_cast<std::size_t>(first) + n) > exchanged_.size())
+    exchange_fails_ = true;
+  else
+    std::copy_n(buffer, width * n, exchanged_.begin() + width * first);
 }
 
 /* ---------------------------------------------------------------------- */
@@ -672,8 +753,9 @@ void ComputeSymGNN::warn_once(bool &warned, const std::string &message) {
 
 double ComputeSymGNN::memory_usage() {
   const double output = static_cast<double>(output_size_) * std::max(size_peratom_cols, 1);
-  const std::size_t doubles = positions_.capacity() + exchanged_.capacity() +
-                              latest_.positions.capacity() + latest_.barriers.capacity();
+  const std::size_t doubles = positions_.capacity() + displacements_.capacity() +
+                              exchanged_.capacity() + latest_.positions.capacity() +
+                              latest_.barriers.capacity();
   const std::size_t integers = species_.capacity() + latest_.species.capacity();
   return sizeof(double) * (output + doubles) + sizeof(std::int64_t) * integers +
          sizeof(int) * atom_of_row_.capacity();

@@ -49,7 +49,10 @@ class ComputeSymGNN : public Compute {
   void set_displacements(const class Fix *fix);
 
   void grow_output();
-  void collect(int begin, int end, bool displaced);
+  std::array<double, 3> position_of(int i) const;
+  void add_row(int i, int type, const double *position);
+  void add_owned();
+  void add_ghosts();
   void check_finite();
   std::string name_of_row(int row) const;
   bool is_changed() const;
@@ -92,9 +95,16 @@ class ComputeSymGNN : public Compute {
     std::vector<double> barriers;  ///< rows × outputs
   } latest_;
 
-  // Per-atom numbers that travel from owners to ghosts: displacements, then node features.
+  std::vector<double> displacements_;  ///< nlocal × 3 to averaged positions; empty without
+
+  // Per-atom numbers that travel from owners to ghosts: positions and who they are, then node
+  // features.
   std::vector<double> exchanged_;  ///< (nlocal + nghost) × exchanged_width_
   int exchanged_width_ = 0;
+  bool exchanges_positions_ = false;  ///< the first three are positions: images are shifted
+  bool exchange_fails_ = false;       ///< LAMMPS's lists name atoms that are not there
+  int first_received_ = 0;
+  int received_ = 0;
 
   int output_size_ = 0;  ///< atoms that vector_atom or array_atom has room for
 };
