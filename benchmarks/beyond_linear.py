@@ -1,8 +1,9 @@
 """Is there more in the densities than a linear map finds?
 
-For some of the seven labeled glasses, left out in turn: density regression, and what learns its
-residuals on the same features, trained on the six other glasses: boosted trees, and a multilayer
-perceptron with dropout and weight decay. Nothing is chosen on the glass that is left out.
+For some of the seven labeled glasses, left out in turn with their relatives (`relatives.py`):
+density regression, and what learns its residuals on the same features, trained on the other
+glasses: boosted trees, and a multilayer perceptron with dropout and weight decay. Nothing is chosen
+on the glass that is left out.
 
     python benchmarks/beyond_linear.py [FOLDER]
 """
@@ -92,12 +93,12 @@ def main() -> None:
     print("Pearson correlation on the glass left out")
     print("glass       linear  + boosted trees  + perceptron")
     for test in GLASSES:
-        others = [glass for glass in range(len(NAMES)) if glass != test]
+        others = data.others(test)
         linear = data.predict(test, others, data.labels, everything)
-        # Residuals of each training glass by the map fitted to the five others.
+        # Residuals of each training glass by the map fitted to the others.
         residuals = []
         for glass in others:
-            rest = [other for other in others if other != glass]
+            rest = data.others(test, glass)
             residuals.append(
                 data.labels[glass] - data.predict(glass, rest, data.labels, everything)
             )

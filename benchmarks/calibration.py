@@ -1,8 +1,9 @@
 """Is the uncertainty right on glasses that the model has never seen?
 
-Each labeled glass is left out in turn: preset `cuzr` is fitted to the other six with their thermal
-copies, its uncertainty included, and the labels of the glass are counted inside the intervals that
-it predicts. The inherent structure is predicted, and its copies averaged over 1 ps at 300 K.
+Each labeled glass is left out in turn, with its relatives (`relatives.py`): preset `cuzr` is fitted
+to the others with their thermal copies, its uncertainty included, and the labels of the glass are
+counted inside the intervals that it predicts. The inherent structure is predicted, and its copies
+averaged over 1 ps at 300 K.
 
     python benchmarks/calibration.py [FOLDER] [--output benchmarks/results]
 
@@ -20,6 +21,7 @@ import numpy as np
 import torch
 
 from cuzr import NAMES
+from relatives import families_of
 from symgnn import read_structures
 from symgnn.graph import build_graph
 from symgnn.keys import ENERGY_BARRIER
@@ -29,16 +31,15 @@ from symgnn.training.metrics import NOMINAL_COVERAGES, compute_metrics, compute_
 from symgnn.training.regression import fit
 
 
-def fitted_without(name: str, folder: Path):
-    """Preset `cuzr`, fitted to all glasses but one, and its elements."""
+def fitted_to(others: list[str], folder: Path):
+    """Preset `cuzr`, fitted to some glasses, and its elements."""
     config = preset("cuzr")
-    others = [other for other in NAMES if other != name]
     config.data.train = [str((folder / "data" / f"{other}.xyz").resolve()) for other in others]
     config.data.thermal = [str((folder / "thermal" / f"{other}.xyz").resolve()) for other in others]
     with tempfile.TemporaryDirectory() as scratch:
         config.output = f"{scratch}/run"
         content = load_checkpoint(fit(config, base=Path(scratch)).best)
-    return restore_model(content, name), content["elements"]
+    return restore_model(content, str(folder)), content["elements"]
 
 
 def predict(model, elements: list[str], atoms) -> np.ndarray:
@@ -62,9 +63,11 @@ def main() -> None:
     print("                 minimum                        average over 1 ps at 300 K")
     print("glass left out   Pearson  std    68%    95%     Pearson         shift of the mean (eV)")
     figure, axis = plt.subplots(figsize=(4.2, 4), constrained_layout=True)
-    for name in NAMES:
-        model, elements = fitted_without(name, options.folder)
-        (glass,) = read_structures(options.folder / "data" / f"{name}.xyz")
+    glasses = [read_structures(options.folder / "data" / f"{name}.xyz")[0] for name in NAMES]
+    family = families_of(glasses)
+    for name, of, glass in zip(NAMES, family, glasses, strict=True):
+        others = [other for other, its in zip(NAMES, family, strict=True) if its != of]
+        model, elements = fitted_to(others, options.folder)
         label = glass.arrays[ENERGY_BARRIER]
         values = predict(model, elements, glass)
         everything.append((values, label))

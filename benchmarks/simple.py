@@ -28,6 +28,7 @@ import numpy as np
 import torch
 
 import symgnn.operators  # noqa: F401  cuzr runs on them
+from relatives import families_of
 from symgnn.annotator import NOVEL, PRETRAINED, Annotator
 from symgnn.export import export_checkpoint
 from symgnn.graph import build_graph
@@ -74,16 +75,26 @@ FOREIGN = ("Voronoi volume", "Voronoi <0,0,12,0>", "share of Zr", "potential ene
 
 @dataclass
 class Glass:
-    """Averages [smoothing][N, candidates + foreign], species, label and fits of cuzr [N, 8]."""
+    """Averages [smoothing][N, candidates + foreign], species, label and fits of cuzr [N, M].
+
+    ``family`` is that of the glass among the labeled ones (`relatives.py`): M is one fit to all and
+    one without each family.
+    """
 
     averages: list[np.ndarray]
     own: np.ndarray
     species: np.ndarray
     label: np.ndarray
     cuzr: np.ndarray
+    family: int
 
 
-def read_glass(name: str, folder: Path, terms: list[Term]) -> Glass:
+def without(glasses: list[Glass], test: int) -> list[int]:
+    """The glasses to train on where one and its relatives are left out."""
+    return [n for n, glass in enumerate(glasses) if glass.family != glasses[test].family]
+
+
+def read_glass(name: str, family: int, folder: Path, terms: list[Term]) -> Glass:
     """From FOLDER, or computed and kept there."""
     path = folder / f"{name}.npz"
     if not path.is_file():
@@ -117,6 +128,7 @@ def read_glass(name: str, folder: Path, terms: list[Term]) -> Glass:
         content["species"],
         content["label"],
         content["cuzr"].astype(np.float64),
+        family,
     )
 
 
@@ -227,8 +239,8 @@ def left_out(glasses: list[Glass], banks: list[Sums], target: str, most: int) ->
     """Selection, smoothing length and fit without each glass, applied to it."""
     result = Selection([[] for _ in range(most)], [[] for _ in range(most)])
     for test, glass in enumerate(glasses):
-        train = [number for number in range(len(glasses)) if number != test]
-        column = 0 if target == "labels" else 2 + test
+        train = without(glasses, test)
+        column = 0 if target == "labels" else 2 + glass.family
         runs = [bank.select(train, column, most) for bank in banks]
         for count in range(1, most + 1):
             which = int(np.argmax([explained[count - 1] for _, explained in runs]))
@@ -365,8 +377,7 @@ def coverage(glasses: list[Glass], errors: list[np.ndarray]) -> tuple:
                     np.concatenate(
                         [
                             errors[other][glasses[other].species == element] ** 2
-                            for other in range(len(glasses))
-                            if other != test
+                            for other in without(glasses, test)
                         ]
                     )
                 )
@@ -382,7 +393,7 @@ def element_mean(glasses: list[Glass]) -> list[np.ndarray]:
     """Mean label of the element over the other glasses, a mean of means as in every fit."""
     means = np.array([[g.label[g.species == e].mean() for e in (0, 1)] for g in glasses])
     return [
-        np.delete(means, number, axis=0).mean(0)[glass.species]
+        means[without(glasses, number)].mean(0)[glass.species]
         for number, glass in enumerate(glasses)
     ]
 
@@ -456,10 +467,14 @@ def study(folder: Path, output: Path, say: Callable[[str], None]) -> None:
     terms = candidates()
     names = [*(term.name for term in terms), *FOREIGN]
     folder.mkdir(parents=True, exist_ok=True)
-    glasses = [read_glass(name, folder, terms) for name in NAMES]
+    structures = [read_structures(PUBLISHED / f"{name}.xyz")[0] for name in NAMES]
+    glasses = [
+        read_glass(name, family, folder, terms)
+        for name, family in zip(NAMES, families_of(structures), strict=True)
+    ]
     less_element_means(glasses, names)
     truth = [glass.label for glass in glasses]
-    held_out = [glass.cuzr[:, 1 + number] for number, glass in enumerate(glasses)]
+    held_out = [glass.cuzr[:, 1 + glass.family] for glass in glasses]
     lengths = bond_lengths()
     say(f"bond lengths (Å): Cu-Cu {lengths[0]}, Cu-Zr {lengths[1]}, Zr-Zr {lengths[2]}")
     say(f"{len(terms)} candidates, smoothing lengths {SMOOTHING} Å; glasses: {' '.join(NAMES)}")
@@ -563,7 +578,7 @@ def added_to_formula(glasses: list[Glass], selection: Selection, count: int, col
     """The selected terms of each fold and one more column, fitted again."""
     predictions = []
     for test, glass in enumerate(glasses):
-        train = [number for number in range(len(glasses)) if number != test]
+        train = without(glasses, test)
         smoothing, columns = selection.selected[count - 1][test]
         which = SMOOTHING.index(smoothing)
         wanted = np.array([*columns, column])

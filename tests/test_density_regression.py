@@ -19,6 +19,7 @@ from symgnn.models.density_regression import combine
 from symgnn.models.shells import shell_weights
 from symgnn.operators import plain_torch
 from symgnn.scripted.density_regression import ExportedDensityRegression
+from symgnn.training.checkpoint import load_checkpoint
 from symgnn.training.config import parse_config
 from symgnn.training.loop import Run
 from tiny_regression import (
@@ -407,6 +408,20 @@ def test_a_held_out_score_knows_nothing_of_its_structure(tmp_path: Path) -> None
     assert inside > 0.7
     # Chance: a standard deviation of 0.07 for 216 atoms.
     assert abs(result.structures["train.xyz:1"].pearson) < 0.2
+
+
+def test_relatives_are_left_out_together(tmp_path: Path) -> None:
+    """A strained copy, whose labels were learned by heart, gives no better held-out score."""
+    labels = [coordination(atoms) for atoms in GLASSES]
+    labels[1] = np.random.default_rng(3).permutation(labels[1])
+    copy = GLASSES[1].copy()
+    copy.set_cell(copy.cell.array * [1.02, 1.0, 1.0], scale_atoms=True)
+    write_labeled(tmp_path / "train.xyz", [*GLASSES, copy], [*labels, labels[1]])
+    result, model = fit_files(tmp_path, strength=1e-2, radial=15, coarse=5, degree=5)
+    assert result.relatives == [["train.xyz:1", f"train.xyz:{len(GLASSES)}"]]
+    assert load_checkpoint(result.best)["jackknife"] == [*range(len(GLASSES)), 1]
+    assert model.members == 1 + len(GLASSES)
+    assert abs(result.structures["train.xyz:1"].pearson) < 0.2  # .9 with the copy in the fit
 
 
 def test_a_member_of_the_jackknife_never_saw_its_group(tmp_path: Path) -> None:

@@ -293,6 +293,16 @@ def test_uncertainty_and_spread_are_those_of_glasses_left_out(tmp_path: Path) ->
     assert (model(*graph_of(hot).inputs)[:, 2] > 0.5).float().mean() > 0.9
 
 
+def test_relatives_are_left_out_together(tmp_path: Path) -> None:
+    labels = [truth(atoms) for atoms in GLASSES]
+    write_labeled(tmp_path / "train.xyz", [*GLASSES, GLASSES[0]], [*labels, -labels[0]])
+    result, _ = fit_files(tmp_path)
+    assert result.relatives == [["train.xyz:0", f"train.xyz:{len(GLASSES)}"]]
+    # The map of the other glasses, which neither the labels nor their opposite moved.
+    assert result.structures["train.xyz:0"].pearson > 0.999
+    assert result.structures[f"train.xyz:{len(GLASSES)}"].pearson < -0.999
+
+
 @pytest.mark.parametrize(
     ("data", "count", "words"),
     [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from relatives import families_of
 from symgnn.files import make_folder, written_whole
 from symgnn.keys import ENERGY_BARRIER
 from symgnn.structures import read_structures
@@ -25,8 +26,8 @@ PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "cuzr-barr
 
 VALIDATION = "validation"
 STANDARD, LEAVE_OUT = "standard", "leave-out-"
-"""Split names: train on ``train*`` and validate on ``validation``; or train on all labeled glasses
-but one, as in ``leave-out-train3``."""
+"""Split names: train on ``train*`` and validate on ``validation``, as in the paper; or train on all
+labeled glasses but one and its relatives, as in ``leave-out-train3``."""
 
 
 class Data:
@@ -50,7 +51,16 @@ class Data:
         held_out = VALIDATION if split == STANDARD else split.removeprefix(LEAVE_OUT)
         if split not in self.splits:
             raise ValueError(f"there is no split {split}: choose from {', '.join(self.splits)}")
-        return [name for name in self.labeled if name != held_out], held_out
+        if split == STANDARD:
+            return self.train, held_out
+        family = self.families
+        return [name for name in self.labeled if family[name] != family[held_out]], held_out
+
+    @cached_property
+    def families(self) -> dict[str, int]:
+        """Family of every labeled glass: relatives are left out together."""
+        glasses = [read_structures(self.path(name))[0] for name in self.labeled]
+        return dict(zip(self.labeled, families_of(glasses), strict=True))
 
     def path(self, name: str) -> Path:
         """File of a glass."""

@@ -69,12 +69,13 @@ def markdown(report: dict[str, Any]) -> str:
     lines += [" | ".join(_cells(name, row)) for name, row in report["rows"].items()]
     table = "\n".join(f"| {line} |" for line in lines)
     machines = ", ".join(report["machines"]) or "no machine yet"
+    relatives = _relatives(report["families"])
     return f"""# Comparison on leave-one-glass-out
 
 {table}
 
 Each of the {len(glasses)} labeled glasses ({", ".join(glasses)}) is predicted by a model that was
-trained on the others and stopped after its last epoch. Mean ± standard deviation over up to {seeds}
+trained on the others{relatives} and stopped after its last epoch. Mean ± standard deviation over up to {seeds}
 seeds; rows without a spread have no randomness, or one seed. Pooled: over all atoms of all held-out
 glasses (negative for the element mean, since leaving a glass out moves the mean away from it). Per
 glass: mean over glasses; so are Spearman and AUC, the probability that an atom among
@@ -88,6 +89,18 @@ epoch chosen on them.
 Written by `python benchmarks/table1.py`; `table1.json` has more: intervals over glasses, every
 glass, calibration, ensembles of seeds.
 """
+
+
+def _relatives(families: dict[str, int]) -> str:
+    """What was not among the others either."""
+    groups = [
+        " and ".join(name for name, of in families.items() if of == family)
+        for family in sorted(set(families.values()))
+    ]
+    together = [group for group in groups if " and " in group]
+    if not together:
+        return ""
+    return f" (but not on what is nearly the same glass: {'; '.join(together)}; `relatives.py`)"
 
 
 def _cells(name: str, row: dict[str, Any]) -> list[str]:

@@ -62,6 +62,7 @@ def collect(rows: list[Row], data: Data, runs: Path, *, seeds: int) -> dict[str,
     scored = {row.name: _score_row(row, data, runs, labels, seeds) for row in rows}
     return {
         "glasses": data.labeled,
+        "families": data.families,
         "seeds": seeds,
         "machines": sorted({machine for row in scored.values() for machine in row["machines"]}),
         "rows": dict(sorted(scored.items(), key=_rank)),

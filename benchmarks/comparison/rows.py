@@ -58,7 +58,7 @@ class Row:
 
     def key(self, data: Data) -> str:
         """Eight digits that change with the row's file, the data, and a baseline's code."""
-        text = json.dumps([self.content, data.checksums], sort_keys=True)
+        text = json.dumps([self.content, data.checksums, data.families], sort_keys=True)
         code = ""
         if self.simple is not None:
             code = code_of(baselines, densities, *BASELINES[self.simple].uses)

@@ -111,8 +111,14 @@ def _fit(settings: FitConfig, base: Path) -> None:
             )
     except KeyboardInterrupt:
         raise Interrupted("interrupted; nothing was written: start it again") from None
+    for names in result.relatives:
+        typer.echo(
+            f"{', '.join(names)}: nearly the same structure, and left out together", err=True
+        )
     if result.held_out is None:
-        few = f"with fewer than {FEWEST_STRUCTURES} training structures"
+        few = (
+            f"with fewer than {FEWEST_STRUCTURES} training structures that are not nearly the same"
+        )
         typer.echo(f"no held-out score: nothing can be left out of the fit {few}")
         typer.echo(f"no energy_barrier_std: the model will not know its uncertainty {few}")
     for name, metrics in result.structures.items():

@@ -190,7 +190,8 @@ def _parities(source: _Source) -> tuple[list[_Parity], str]:
             graphs = source.graphs(files)
             source.report("predictions")
             if part == "train" and isinstance(model, DensityRegression):
-                predictions = _predict_each_left_out(model, graphs)
+                groups = source.content.get("jackknife")
+                predictions = _predict_each_left_out(model, graphs, groups)
             else:
                 predictions = predict(model, graphs)
         except SymGNNError as error:
@@ -205,12 +206,14 @@ def _parities(source: _Source) -> tuple[list[_Parity], str]:
 
 
 def _predict_each_left_out(
-    model: DensityRegression, graphs: list[LabeledGraph]
+    model: DensityRegression, graphs: list[LabeledGraph], groups: list[int] | None
 ) -> list[NDArray[np.float64]]:
+    if groups is None:  # of checkpoints from before structures had families
+        groups = [number % (model.members - 1) for number in range(len(graphs))]
     with torch.inference_mode():
         return [
-            predict_held_out(model, number, item).cpu().numpy()
-            for number, item in enumerate(graphs)
+            predict_held_out(model, group, item).cpu().numpy()
+            for group, item in zip(groups, graphs, strict=True)
         ]
 
 

@@ -16,7 +16,8 @@ from .config import dump_config
 from .dataset import build_labeled_graphs, checksums_of, read_parts
 from .loop import BEST, CONFIG, LAST, choose_device
 from .metrics import compute_metrics
-from .regression import FEWEST_STRUCTURES, Fit
+from .regression import FEWEST_STRUCTURES, Fit, relatives_among
+from .relatives import families
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -67,7 +68,8 @@ def fit_formula(
 
     Slopes come from differences between atoms of one structure and element, intercepts are means
     over structures. All are rounded to five digits, as they are printed. The fits without one
-    structure each give the held-out scores, the spread of the coefficients and the uncertainty.
+    structure (and its relatives) each give the held-out scores, the spread of the coefficients and
+    the uncertainty.
 
     Args:
         config: data and terms; epochs and seed have no meaning here.
@@ -95,8 +97,8 @@ def fit_formula(
     device = choose_device(config.device)
     model = Formula(options).to(device)
 
-    def describe(part: str) -> list[_Structure]:
-        graphs = build_labeled_graphs(
+    def read(part: str) -> list[LabeledGraph]:
+        return build_labeled_graphs(
             list(parts[part].values()),
             data.label,
             cutoff=options.cutoff,
@@ -104,6 +106,8 @@ def fit_formula(
             self_edges=False,
             device=device,
         )
+
+    def describe(part: str, graphs: list[LabeledGraph]) -> list[_Structure]:
         found = []
         for number, item in enumerate(graphs):
             if report is not None:
@@ -111,14 +115,20 @@ def fit_formula(
             found.append(_describe(model, item))
         return found
 
-    structures = describe("train")
-    _check(structures, options.elements)
+    graphs = read("train")
+    family = families([item.graph for item in graphs])
+    relatives = relatives_among(graphs, family)
+    structures = describe("train", graphs)
+    _check(structures, family, options.elements)
     numbers = _solve(structures, len(options.elements))
     others = [
-        _solve([*structures[:number], *structures[number + 1 :]], len(options.elements))
-        for number in range(len(structures))
+        _solve(
+            [structure for structure, of in zip(structures, family, strict=True) if of != left_out],
+            len(options.elements),
+        )
+        for left_out in range(max(family) + 1)
     ]
-    held_out = [other(structure) for other, structure in zip(others, structures, strict=True)]
+    held_out = [others[of](structure) for of, structure in zip(family, structures, strict=True)]
     _fill(model, structures, numbers, others, held_out)
     labels = np.concatenate([structure.label for structure in structures])
     scores = {
@@ -129,7 +139,7 @@ def fit_formula(
     pooled = compute_metrics(np.concatenate(held_out), labels)
     validation = None
     if data.validation:
-        others_ = describe("validation")
+        others_ = describe("validation", read("validation"))
         validation = compute_metrics(
             np.concatenate([numbers(structure) for structure in others_]),
             np.concatenate([structure.label for structure in others_]),
@@ -151,7 +161,7 @@ def fit_formula(
                 "network": model.state_dict(),
             },
         )
-    return Fit(output / BEST, len(options.terms), pooled, scores, validation)
+    return Fit(output / BEST, len(options.terms), pooled, scores, validation, relatives)
 
 
 def _describe(model: Formula, item: LabeledGraph) -> _Structure:
@@ -167,15 +177,18 @@ def _describe(model: Formula, item: LabeledGraph) -> _Structure:
     )
 
 
-def _check(structures: Sequence[_Structure], elements: Sequence[str]) -> None:
+def _check(
+    structures: Sequence[_Structure], family: Sequence[int], elements: Sequence[str]
+) -> None:
     if not structures:
         raise ConfigError(
             "data.train needs at least one file: name labeled structures in the configuration"
         )
-    if len(structures) < FEWEST_STRUCTURES:
+    if max(family) + 1 < FEWEST_STRUCTURES:
         raise DatasetError(
-            f"a formula needs {FEWEST_STRUCTURES} labeled structures, to tell how much its "
-            f"coefficients can be trusted; there are {len(structures)}: label more"
+            f"a formula needs {FEWEST_STRUCTURES} labeled structures that are not nearly the same, "
+            f"to tell how much its coefficients can be trusted; there are {max(family) + 1}: label "
+            "more"
         )
     for element, symbol in enumerate(elements):
         for structure in structures:

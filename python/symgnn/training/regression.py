@@ -23,16 +23,18 @@ from .dataset import (
 )
 from .loop import BEST, CONFIG, LAST, choose_device
 from .metrics import Metrics, compute_metrics
+from .relatives import families
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from .config import FitConfig
     from .dataset import LabeledFile
 
 FEWEST_STRUCTURES = 3
-"""For a jackknife, and so for scores on structures left out and for uncertainties."""
+"""For a jackknife, and so for scores on structures left out and for uncertainties. Relatives, which
+are left out together, count as one."""
 
 _SMALLEST_SCALE = 1e-6
 _WHITENING_FLOOR = 0.02  # of standardized densities; directions that hardly vary count for little
@@ -46,6 +48,8 @@ class Fit:
     ``held_out`` scores every training structure with the map that was fitted without its group,
     pooled and by structure (those whose labels differ); it is None for fewer than three structures,
     as is then the model's uncertainty. ``validation`` is None without validation files.
+    ``relatives`` names structures that are nearly the same, of which none was fitted to where
+    another was left out.
     """
 
     best: Path
@@ -53,6 +57,16 @@ class Fit:
     held_out: Metrics | None
     structures: dict[str, Metrics]
     validation: Metrics | None
+    relatives: list[list[str]]
+
+
+def relatives_among(items: Sequence[LabeledGraph], family: Sequence[int]) -> list[list[str]]:
+    """Names of structures by family, of families that have more than one."""
+    names = [
+        [item.name for item, of in zip(items, family, strict=True) if of == number]
+        for number in range(max(family, default=-1) + 1)
+    ]
+    return [together for together in names if len(together) > 1]
 
 
 @dataclass
@@ -90,16 +104,15 @@ def fit(
     return _Fitter(config, base, report).run()
 
 
-def predict_held_out(model: DensityRegression, number: int, item: LabeledGraph) -> Tensor:
+def predict_held_out(model: DensityRegression, group: int, item: LabeledGraph) -> Tensor:
     """Barriers [N], eV, of a training structure by the map that was fitted without its group.
 
     Args:
         model: fitted; one without a jackknife has no such map, and predicts with all structures.
-        number: of the structure among the training structures with labels, in their order.
+        group: of the structure, as ``jackknife`` in the checkpoint has it.
         item: the structure.
     """
-    groups = model.members - 1
-    member = 1 + number % groups if groups else 0
+    member = 1 + group if model.members > 1 else 0
     weight = model.weight[member, item.graph.species]
     features = model.describe(*item.graph.inputs)
     return (features * weight).sum(1) + model.intercept[member, item.graph.species]
@@ -138,10 +151,12 @@ class _Fitter:
         self.structures = self._graphs(parts["train"])
         self.validation = self._graphs(parts["validation"])
         self.copies = self._copies_of_structures(self._graphs(parts["thermal"]))
-        groups = min(self.options.jackknife_groups, len(self.structures))
-        self.groups = groups if len(self.structures) >= FEWEST_STRUCTURES else 0
+        self.family = families([item.graph for item in self.structures])
+        count = max(self.family, default=-1) + 1
+        groups = min(self.options.jackknife_groups, count)
+        self.groups = [of % groups for of in self.family] if count >= FEWEST_STRUCTURES else []
         self.model = DensityRegression(
-            self.options, len(self.elements), 1 + self.groups if self.groups else 1
+            self.options, len(self.elements), 1 + groups if self.groups else 1
         ).to(self.device)
 
     def _graphs(self, files: dict[str, LabeledFile]) -> list[LabeledGraph]:
@@ -196,11 +211,19 @@ class _Fitter:
                     "validation": None if validation is None else validation.as_dict(),
                     "held_out": None if held_out is None else held_out.as_dict(),
                     "held_out_structures": {k: v.as_dict() for k, v in structures.items()},
+                    "jackknife": self.groups,
                     "checksums": self.checksums,
                     "network": self.model.state_dict(),
                 },
             )
-        return Fit(self.output / BEST, sum(self.model.sizes), held_out, structures, validation)
+        return Fit(
+            self.output / BEST,
+            sum(self.model.sizes),
+            held_out,
+            structures,
+            validation,
+            relatives_among(self.structures, self.family),
+        )
 
     def _standardize(self) -> None:
         """Mean and scale of each local density over all atoms of the structures."""
@@ -283,9 +306,6 @@ class _Fitter:
         sums.gram += (x.T @ weighted).double()
         sums.product += weighted.double().T @ (item.label[chosen].double() - sums.label)
 
-    def _group_of(self, structure: int) -> int:
-        return structure % self.groups
-
     def _solve(self, moments: list[list[_Moments | None]], spread: Tensor) -> None:
         """The linear map of every member: all structures, then all but one group."""
         identity = torch.eye(len(spread), dtype=torch.float64, device=self.device)
@@ -296,7 +316,7 @@ class _Fitter:
                 parts = [
                     row[element]
                     for number, row in enumerate(moments)
-                    if member == 0 or self._group_of(number) != member - 1
+                    if member == 0 or self.groups[number] != member - 1
                 ]
                 present = [part for part in parts if part is not None]
                 if not present:
@@ -328,7 +348,8 @@ class _Fitter:
         items = [*self.structures, *(copy for copies in self.copies for copy in copies)]
         for number, item in enumerate(self.structures):
             self.report("held-out predictions", number, len(self.structures))
-            predictions.append(predict_held_out(model, number, item))
+            group = self.groups[number] if self.groups else 0
+            predictions.append(predict_held_out(model, group, item))
         for number, item in enumerate(items):
             self.report("novelty", number, 2 * len(items))
             own = model.standardized(*item.graph.inputs)[:, : model.own]
