@@ -75,7 +75,8 @@ def markdown(report: dict[str, Any]) -> str:
 {table}
 
 Each of the {len(glasses)} labeled glasses ({", ".join(glasses)}) is predicted by a model that was
-trained on the others{relatives} and stopped after its last epoch. Mean ± standard deviation over up to {seeds}
+trained on the others{relatives} and stopped after its last epoch. Mean ±
+standard deviation over up to {seeds}
 seeds; rows without a spread have no randomness, or one seed. Pooled: over all atoms of all held-out
 glasses (negative for the element mean, since leaving a glass out moves the mean away from it). Per
 glass: mean over glasses; so are Spearman and AUC, the probability that an atom among
