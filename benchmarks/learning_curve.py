@@ -195,6 +195,7 @@ def draw(atoms: np.ndarray, glasses: np.ndarray, limits: list[float], path: Path
     axes[0].set_xticklabels([f"{8000 * fraction:.0f}" for fraction in FRACTIONS])
     axes[1].plot(range(1, 1 + len(glasses)), glasses, "o-")
     axes[1].set(xlabel="unrelated glasses (8,000 labeled atoms each)")
+    axes[1].set_xticks(range(1, 1 + len(glasses)))
     for axis in axes:
         for limit, color in zip(limits, ("C0", "C1"), strict=True):
             axis.axhline(limit, color=color, linestyle=":")
