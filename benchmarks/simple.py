@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -357,10 +357,7 @@ def one_by_one(glasses: list[Glass], names: list[str], shown: list[str]) -> dict
         for kind, values in kinds.items():
             if name == "share of Zr" and kind == "atom itself":
                 continue  # the same for all atoms of an element
-            alone = [
-                Glass([values(glass)], glass.own, glass.species, glass.label, glass.cuzr)
-                for glass in glasses
-            ]
+            alone = [replace(glass, averages=[values(glass)]) for glass in glasses]
             bank = Sums(alone, 0, column)
             predictions = left_out(alone, [bank], "labels", 1).predictions[0]
             found[f"{name}, {kind}"] = Scores(predictions, truth).as_dict()
@@ -420,7 +417,7 @@ def draw(curves: dict[str, list[Scores]], full: Scores, chosen: int, path: Path)
                 axis.fill_between(
                     terms, *np.transpose(bounds), color=color, alpha=0.15, linewidth=0
                 )
-        axis.axvline(chosen, color="C2", linestyle=":", label=f"chosen: {chosen} terms")
+        axis.axvline(chosen, color="C2", linestyle=":", label=f"one standard error: {chosen} terms")
         axis.set(xlabel="number of terms", title=title, xticks=terms)
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("Pearson correlation with labels")
