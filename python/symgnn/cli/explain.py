@@ -40,14 +40,18 @@ def explain(
     model: ModelOption = "cuzr",
     elements: ElementsOption = None,
     index: Annotated[
-        str, typer.Option("--index", help="Which structure of a trajectory: 0, -1.")
+        str,
+        typer.Option(
+            "--index",
+            help="Which structure of a trajectory: 0, -1; needed where there are several.",
+        ),
     ] = ":",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of masks and random edges.")] = 0,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="Masks to average; two show how stable they are.")
     ] = 1,
     workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Threads of one core; 0: one for each core.")
+        int, typer.Option("--workers", min=0, help="Threads; 0: one for each core.")
     ] = 0,
     plot: Annotated[
         Path | None,
@@ -55,7 +59,11 @@ def explain(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting; docs/interpretation.md."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting, docs/interpretation.md; a wrong key lists all.",
+        ),
     ] = None,
 ) -> None:
     """Explain barriers: which edges and which neighbors a prediction comes from.

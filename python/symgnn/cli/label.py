@@ -107,7 +107,11 @@ def search(
     ] = False,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of searches; docs/labels.md."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A setting of searches, docs/labels.md; a wrong key lists all.",
+        ),
     ] = None,
 ) -> None:
     """Search for saddles around atoms of a structure, and add them to a catalog.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from symgnn.cli.options import ElementsOption, element_names
+from symgnn.cli.options import element_names
 from symgnn.errors import Interrupted, SymGNNError
 
 if TYPE_CHECKING:
@@ -57,7 +57,14 @@ def quench(
         list[str] | None,
         typer.Option("--pair-coeff", help="As in LAMMPS, in quotes; may be given several times."),
     ] = None,
-    elements: ElementsOption = None,
+    elements: Annotated[
+        str | None,
+        typer.Option(
+            "--elements",
+            metavar="Cu Zr",
+            help="Element of each atom type of --pair-coeff, in order.",
+        ),
+    ] = None,
     ranks: Annotated[int, typer.Option("--ranks", min=1, help="MPI ranks of LAMMPS.")] = 1,
 ) -> None:
     """Make glasses in LAMMPS: random packing, melt, cooling to 1 K, energy minimum.
@@ -71,6 +78,9 @@ def quench(
       symgnn quench Cu64Zr36 --atoms 1000 --rate 1e13 --samples 3
 
       symgnn quench Al --pair-style eam/fs --pair-coeff "* * Al_mm.eam.fs Al" --elements Al
+
+    The second example reads Al_mm.eam.fs, which comes with LAMMPS, from the present folder;
+    docs/quench.md says how to copy it there.
     """
     from symgnn.landscape.quench import (
         QuenchSettings,

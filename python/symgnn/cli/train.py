@@ -24,7 +24,12 @@ def train(
         typer.Argument(metavar="[KEY=VALUE]...", help="Dotted keys, such as model.width=16."),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option("--preset", help="Print a complete configuration and stop.")
+        str | None,
+        typer.Option(
+            "--preset",
+            help="paper, lengths, cuzr, simple or open-data: print a complete configuration and"
+            " stop.",
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run in the output folder, if any.")
