@@ -143,6 +143,12 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
     assert "Predicts per-atom energy barriers" in page
 
 
+def test_the_reference_does_not_call_itself_empty(site: Path) -> None:
+    for page in (REPOSITORY / "docs/reference").glob("*.md"):
+        assert "this page is empty" in page.read_text(encoding="utf-8")
+        assert "this page is empty" not in text_of(site / f"reference/{page.stem}.html")
+
+
 # --- numbers ------------------------------------------------------------------------------------
 
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d+\.\d+|\.\d+|\d+)(?:[eE][-+]?\d+)?(?!\w)")

@@ -1,6 +1,7 @@
 """Reference pages that are made of the code, so that they cannot lag behind it.
 
-A page of docs/reference says where, with a line such as ``<!-- commands -->``.
+A page of docs/reference says where, with a line such as ``<!-- commands -->``, and tells readers
+of the repository why nothing stands there.
 """
 
 from __future__ import annotations
@@ -54,12 +55,15 @@ CONFIGURATIONS: dict[str, tuple[type[BaseModel], ...]] = {
 """The models of each part of the configuration page, in its order."""
 
 _MARKER = re.compile(r"^<!-- (commands|python|presets|configuration: (\w+)) -->$", re.MULTILINE)
+_NOTE = "*Read in the repository, this page is empty: `make docs` fills it from the code.*\n\n"
 _LIMITS = {Ge: "≥", Gt: ">", Le: "≤", Lt: "<", MinLen: "at least"}
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
     """Fill in what is made of the code."""
-    return _MARKER.sub(_generated, markdown) if "reference/" in page.file.src_uri else markdown
+    if "reference/" not in page.file.src_uri:
+        return markdown
+    return _MARKER.sub(_generated, markdown.replace(_NOTE, ""))
 
 
 def _generated(match: re.Match[str]) -> str:
