@@ -1,8 +1,9 @@
 """Runs the code of a page of documentation, as a reader would who copies it block by block.
 
-Blocks run in the order of the page, in one folder: ``bash`` by the shell, ``python`` each in a
-process of its own. A block with a title is a file of that name. A block of ``text`` is what the
-block before it prints. ``sh`` blocks are too long to run; their commands must exist.
+Blocks run in the order of the page, as in one terminal: ``bash`` by the shell, where the block
+before it ended, ``python`` each in a process of its own. A block with a title is a file of that
+name. A block of ``text`` is what the block before it prints. ``sh`` blocks are too long to run;
+their commands must exist.
 """
 
 from __future__ import annotations
@@ -13,12 +14,9 @@ import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _FENCE = re.compile(
     r'^```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$',
@@ -45,23 +43,27 @@ def blocks(page: str, language: str | None = None) -> list[Block]:
 
 
 def run_page(page: str, folder: Path) -> list[str]:
-    """Run all of a page in a folder; what each block printed, in their order."""
+    """Run all of a page, from a folder; what each block printed, in their order."""
     printed: list[str] = []
+    here = folder
     for block in blocks(page):
         if block.title is not None:
-            (folder / block.title).write_text(block.text, encoding="utf-8")
+            (here / block.title).write_text(block.text, encoding="utf-8")
         elif block.language in ("bash", "python"):
-            printed.append(_run(block, folder))
+            output, here = _run(block, here)
+            printed.append(output)
         elif block.language == "text":
             assert_same_but_for_noise(printed[-1], block.text)
     return printed
 
 
-def _run(block: Block, folder: Path) -> str:
-    command = ["bash", "-ec"] if block.language == "bash" else [sys.executable, "-c"]
+def _run(block: Block, folder: Path) -> tuple[str, Path]:
+    """What a block prints, and the folder that it leaves a terminal in."""
+    shell = block.language == "bash"
+    command = ["bash", "-ec"] if shell else [sys.executable, "-c"]
     environment = {**os.environ, "PATH": f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"}
     result = subprocess.run(
-        [*command, block.text],
+        [*command, block.text + ("pwd\n" if shell else "")],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -69,7 +71,10 @@ def _run(block: Block, folder: Path) -> str:
         check=False,
     )
     assert result.returncode == 0, block.text + result.stdout[-2000:] + result.stderr[-2000:]
-    return result.stdout
+    if not shell:
+        return result.stdout, folder
+    *lines, last = result.stdout.splitlines(keepends=True)
+    return "".join(lines), Path(last.rstrip("\n"))
 
 
 def assert_same_but_for_noise(printed: str, shown: str) -> None:
