@@ -107,6 +107,38 @@ def test_what_is_no_catalog_is_refused(tmp_path: Path) -> None:
         Catalog.append(tmp_path / "no folder" / "catalog.db", ORIGIN, ATOMS)
 
 
+def test_an_older_catalog_is_read_and_continued_by_the_rules_of_today(tmp_path: Path) -> None:
+    """Format 2 counted searches as connected that came back to the start."""
+    path = tmp_path / "catalog.db"
+    came_back = replace(saddle(1.0), final_displacement=0.3)
+    went_on = replace(saddle(2.0), final_displacement=0.31)
+    with Catalog.append(path, ORIGIN, ATOMS) as catalog:
+        catalog.add(Task(0, 0, 1), came_back, 1.0, configurations=True)
+        catalog.add(Task(0, 1, 1), went_on, 1.0, configurations=False)
+        catalog.add(Task(0, 2, 1), Search("failed", "lost"), 1.0, configurations=False)
+        catalog._connection.execute("UPDATE about SET value = 2 WHERE key = 'format'")
+        catalog._connection.commit()
+
+    def check(catalog: Catalog) -> None:
+        assert catalog.tally().connected.tolist() == [False, True]
+        assert catalog.reasons() == {"both sides relax to the start": 1, "lost": 1}
+        assert catalog.configurations(0, 0) is not None
+
+    before = path.read_bytes()
+    with Catalog.read(path) as catalog:
+        check(catalog)
+    assert path.read_bytes() == before
+    with pytest.raises(SymGNNError, match="another potential"):
+        Catalog.append(path, replace(ORIGIN, potential="0" * 64))
+    assert path.read_bytes() == before
+    with Catalog.append(path, ORIGIN) as catalog:
+        check(catalog)
+    assert path.read_bytes() != before
+    with Catalog.read(path) as catalog:
+        check(catalog)
+        assert catalog.origin() == ORIGIN
+
+
 def test_there_is_one_writer_and_any_number_of_readers(tmp_path: Path) -> None:
     path = tmp_path / "catalog.db"
     with Catalog.append(path, ORIGIN, ATOMS):

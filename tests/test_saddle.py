@@ -240,3 +240,24 @@ def test_a_lost_mode_is_pushed_on_to_its_own_curvature() -> None:
         distance = np.arccos(-0.5 * curvature) - 1.1
         assert climber.calls["push"] - before == np.ceil(distance / 0.1)
         assert climber.positions[0, 0] == pytest.approx(np.pi, abs=0.03)
+
+
+@pytest.mark.parametrize(("period", "status"), [(0.25, "unconnected"), (0.5, "connected")])
+def test_a_saddle_leads_to_another_minimum(period: float, status: str) -> None:
+    """The minima of a cosine lie its period apart; within 0.3 Å they count as the same."""
+    number = 2.0 * np.pi / period
+
+    def forces(positions: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        x = positions[0, 0]
+        across = positions * np.array([0.0, 5.0, 5.0])
+        slope = 0.1 * number * np.sin(number * x)
+        return 0.1 * (1.0 - np.cos(number * x)), -across - [[slope, 0.0, 0.0]]
+
+    climber = _Climber(forces, Atoms("Cu"), SaddleSettings())
+    climber._move_to(np.array([[0.5 * period, 0.0, 0.0]]))
+    climber.mode = np.array([[1.0, 0.0, 0.0]])
+    result = climber._result()
+    assert result.final_displacement == pytest.approx(period, abs=0.001)
+    assert result.barrier == pytest.approx(0.2)
+    assert result.status == status
+    assert (result.reason == "both sides relax to the start") == (status == "unconnected")

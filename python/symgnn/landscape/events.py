@@ -22,7 +22,7 @@ import numpy as np
 from ase import Atoms
 
 from symgnn.errors import StructureError, SymGNNError
-from symgnn.landscape.saddle import MOVED, PHASES, SaddleSettings, Search
+from symgnn.landscape.saddle import MOVED, PHASES, SAME_MINIMUM, SaddleSettings, Search
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_FORMAT = 2
+_FORMAT = 3
+_BEFORE_SAME_MINIMUM = 2  # counted searches as connected that came back to the start
 _SCHEMA = f"""
 CREATE TABLE about (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE searches (
@@ -191,6 +192,8 @@ class Catalog:
                     catalog._begin(origin, atoms)
             catalog._check_format()
             catalog._check_origin(origin)
+            with _failures(path):
+                catalog._upgrade()
         except BaseException:
             _unlock(path, lock)
             raise
@@ -200,6 +203,8 @@ class Catalog:
     def read(cls, path: Path) -> Catalog:
         """Open a catalog for reading, also while searches run.
 
+        One of an older format is read as it would be after ``append``, and left as it is.
+
         Raises:
             SymGNNError: there is none.
         """
@@ -208,6 +213,9 @@ class Catalog:
         with _failures(path):
             catalog = cls(path, _connect(path, "ro"), None)
             catalog._check_format()
+            if catalog._about("format") != str(_FORMAT):
+                catalog._move_to_memory()
+                catalog._upgrade()
         return catalog
 
     def _tables(self) -> set[str]:
@@ -234,6 +242,25 @@ class Catalog:
         self._connection.executemany("INSERT INTO about VALUES (?, ?)", about.items())
         self._connection.execute("COMMIT")
 
+    def _upgrade(self) -> None:
+        """From format 2, in one transaction."""
+        if self._about("format") == str(_FORMAT):
+            return
+        within = json.loads(self._about("settings"))["connected_within"]
+        with self._connection:
+            self._connection.execute(
+                "UPDATE searches SET status = 'unconnected', reason = ?"
+                " WHERE status = 'connected' AND final_displacement <= ?",
+                (SAME_MINIMUM, within),
+            )
+            self._connection.execute("UPDATE about SET value = ? WHERE key = 'format'", (_FORMAT,))
+
+    def _move_to_memory(self) -> None:
+        copy = sqlite3.connect(":memory:")
+        self._connection.backup(copy)
+        self._connection.close()
+        self._connection = copy
+
     def _about(self, key: str) -> str:
         (value,) = self._connection.execute(
             "SELECT value FROM about WHERE key = ?", (key,)
@@ -246,7 +273,7 @@ class Catalog:
             version = self._about("format") if known else ""
         if not known:
             raise SymGNNError(f"{self.path} is no catalog of searches: choose another name")
-        if version != str(_FORMAT):
+        if version not in (str(_BEFORE_SAME_MINIMUM), str(_FORMAT)):
             raise SymGNNError(
                 f"{self.path} was made by another version of symgnn: export it with that one, or"
                 " choose another name for new searches"

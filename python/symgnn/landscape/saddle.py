@@ -30,6 +30,9 @@ Status = Literal["connected", "unconnected", "failed"]
 PHASES = ("push", "lanczos", "climb", "relaxation")
 """What force calls are spent on."""
 
+SAME_MINIMUM = "both sides relax to the start"
+"""Why a search that came back is not connected."""
+
 MOVED = 0.1
 """An atom that a saddle displaces by more than this, Å, counts as displaced."""
 
@@ -77,7 +80,7 @@ class SaddleSettings(BaseModel):
     relaxation_tolerance: float = Field(0.02, gt=0.0)
     """Largest component of the force at the minima on both sides, eV/Å."""
     connected_within: float = Field(0.3, gt=0.0)
-    """A saddle belongs to the start if no atom of the nearer minimum is farther from there, Å."""
+    """A minimum is the start if none of its atoms is farther from there, Å."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Search:
     """What a search found. Numbers that it did not come to are NaN, positions None."""
 
     status: Status
-    """``connected``: a saddle with the start on one side; ``unconnected``: another saddle."""
+    """``connected``: a saddle between the start and another minimum; ``unconnected``: another."""
     reason: str = ""
     """Why the status is not ``connected``."""
     barrier: float = np.nan
@@ -289,6 +292,8 @@ class _Climber:
             status, reason = "unconnected", "the saddle lies below the start"
         elif near > settings.connected_within:
             status, reason = "unconnected", "the nearer minimum is not the start"
+        elif far <= settings.connected_within:
+            status, reason = "unconnected", SAME_MINIMUM
         moved = np.linalg.norm(saddle - self.start, axis=1)
         return Search(
             status,
