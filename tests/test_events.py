@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +21,7 @@ from symgnn.landscape.events import (
     seed_of,
     structure_checksum,
 )
-from symgnn.landscape.labels import label_columns
+from symgnn.landscape.labels import label_columns, labeled
 from symgnn.landscape.saddle import SaddleSettings, Search
 
 if TYPE_CHECKING:
@@ -166,6 +168,62 @@ def test_a_full_disk_keeps_what_is_there(tmp_path: Path) -> None:
     with Catalog.append(path, ORIGIN) as catalog:
         assert catalog.tally().searches.sum() == written > 0
         assert catalog.missing([0], written + 1)[0].search == written
+
+
+KILLED = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the commit
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE searches SET reason = hex(zeroblob(20000)), status = 'failed'")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_kill_left_half_written_is_rolled_back_by_readers(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    with Catalog.append(path, ORIGIN, ATOMS) as catalog:
+        for search in range(20):
+            catalog.add(Task(0, search, 1), saddle(1.0), 1.0, configurations=True)
+    whole = path.read_bytes()
+    subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
+    assert path.read_bytes() != whole
+    assert path.with_name("catalog.db-journal").stat().st_size > 0
+    with Catalog.read(path) as catalog:
+        assert catalog.tally().connected.sum() == 20
+        with pytest.raises(SymGNNError, match="readonly"):
+            catalog.add(Task(1, 0, 1), saddle(1.0), 1.0, configurations=False)
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_page_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    with Catalog.append(path, ORIGIN, ATOMS) as catalog:
+        for search in range(20):
+            catalog.add(Task(0, search, 1), saddle(1.0), 1.0, configurations=True)
+    whole = path.read_bytes()
+    size = int.from_bytes(whole[16:18], "big")
+    complaints = []
+    for page in range(1, len(whole) // size):
+        damaged = bytearray(whole)
+        damaged[page * size : (page + 1) * size] = b"\xff" * size
+        path.write_bytes(damaged)
+        try:
+            with Catalog.read(path) as catalog:
+                labeled(catalog)
+                catalog.reasons()
+                catalog.cost()
+                catalog.calls_by_phase()
+                catalog.missing([0], 30)
+                for search in range(20):
+                    catalog.configurations(0, search)
+        except SymGNNError as error:
+            complaints.append(str(error))
+    assert complaints
+    for complaint in complaints:
+        assert complaint.startswith(f"the catalog {path} is damaged (")
+        assert complaint.endswith(".recover`")
+        assert "\n" not in complaint
 
 
 def test_labels_are_means_with_standard_errors(tmp_path: Path) -> None:

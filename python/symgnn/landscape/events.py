@@ -16,7 +16,7 @@ import sqlite3
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import numpy as np
 from ase import Atoms
@@ -192,8 +192,7 @@ class Catalog:
                     catalog._begin(origin, atoms)
             catalog._check_format()
             catalog._check_origin(origin)
-            with _failures(path):
-                catalog._upgrade()
+            catalog._upgrade()
         except BaseException:
             _unlock(path, lock)
             raise
@@ -206,12 +205,13 @@ class Catalog:
         One of an older format is read as it would be after ``append``, and left as it is.
 
         Raises:
-            SymGNNError: there is none.
+            SymGNNError: there is none, or it is damaged; so do all methods that read.
         """
         if not path.is_file():
             raise SymGNNError(f"there is no catalog {path}; `symgnn label STRUCTURE -o` makes one")
         with _failures(path):
-            catalog = cls(path, _connect(path, "ro"), None)
+            catalog = cls(path, _connect(path, "rw"), None)
+            catalog._connection.execute("PRAGMA query_only = TRUE")
             catalog._check_format()
             if catalog._about("format") != str(_FORMAT):
                 catalog._move_to_memory()
@@ -219,7 +219,7 @@ class Catalog:
         return catalog
 
     def _tables(self) -> set[str]:
-        rows = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        rows = self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")
         return {name for (name,) in rows}
 
     def _begin(self, origin: Origin, atoms: Atoms) -> None:
@@ -246,8 +246,8 @@ class Catalog:
         """From format 2, in one transaction."""
         if self._about("format") == str(_FORMAT):
             return
-        within = json.loads(self._about("settings"))["connected_within"]
-        with self._connection:
+        within = self._settings()["connected_within"]
+        with _failures(self.path), self._connection:
             self._connection.execute(
                 "UPDATE searches SET status = 'unconnected', reason = ?"
                 " WHERE status = 'connected' AND final_displacement <= ?",
@@ -261,19 +261,24 @@ class Catalog:
         self._connection.close()
         self._connection = copy
 
+    def _rows(self, query: str, *parameters: object) -> list[Any]:
+        with _failures(self.path):
+            return self._connection.execute(query, parameters).fetchall()
+
     def _about(self, key: str) -> str:
-        (value,) = self._connection.execute(
-            "SELECT value FROM about WHERE key = ?", (key,)
-        ).fetchone()
-        return str(value)
+        with _failures(self.path):
+            ((value,),) = self._rows("SELECT value FROM about WHERE key = ?", key)
+            return str(value)
+
+    def _settings(self) -> dict[str, Any]:
+        with _failures(self.path):
+            settings: dict[str, Any] = json.loads(self._about("settings"))
+        return settings
 
     def _check_format(self) -> None:
-        with _failures(self.path):
-            known = {"about", "searches"} <= self._tables()
-            version = self._about("format") if known else ""
-        if not known:
+        if not {"about", "searches"} <= self._tables():
             raise SymGNNError(f"{self.path} is no catalog of searches: choose another name")
-        if version not in (str(_BEFORE_SAME_MINIMUM), str(_FORMAT)):
+        if self._about("format") not in (str(_BEFORE_SAME_MINIMUM), str(_FORMAT)):
             raise SymGNNError(
                 f"{self.path} was made by another version of symgnn: export it with that one, or"
                 " choose another name for new searches"
@@ -293,7 +298,7 @@ class Catalog:
             refuse(
                 *(("--relax", "give it") if not origin.relax else ("no --relax", "leave it out"))
             )
-        before = json.loads(self._about("settings"))
+        before = self._settings()
         now = json.loads(origin.settings.model_dump_json())
         changed = [f"{key}={before.get(key)}" for key in now if before.get(key) != now[key]]
         if changed or before.keys() != now.keys():
@@ -303,24 +308,24 @@ class Catalog:
 
     def structure(self) -> Atoms:
         """The structure at its minimum, from which all searches start."""
-        (blob,) = self._connection.execute(
-            "SELECT value FROM about WHERE key = 'structure'"
-        ).fetchone()
-        return Atoms(
-            **{
-                {"displacement": "celldisp"}.get(key, key): values
-                for key, values in _unpacked(blob).items()
-            }
-        )
+        ((blob,),) = self._rows("SELECT value FROM about WHERE key = 'structure'")
+        with _failures(self.path):
+            return Atoms(
+                **{
+                    {"displacement": "celldisp"}.get(key, key): values
+                    for key, values in _unpacked(blob).items()
+                }
+            )
 
     def origin(self) -> Origin:
         """What all searches share."""
-        return Origin(
-            self._about("structure_sha256"),
-            self._about("potential_sha256"),
-            SaddleSettings.model_validate_json(self._about("settings")),
-            self._about("relax") == "1",
-        )
+        with _failures(self.path):
+            return Origin(
+                self._about("structure_sha256"),
+                self._about("potential_sha256"),
+                SaddleSettings.model_validate_json(self._about("settings")),
+                self._about("relax") == "1",
+            )
 
     def missing(self, atoms: Iterable[int], searches: int) -> list[Task]:
         """Searches number 0 to ``searches`` − 1 of some atoms that are not done yet.
@@ -328,7 +333,7 @@ class Catalog:
         All atoms get their first search before any gets its second, so that a run that is stopped
         leaves labels of equal weight.
         """
-        done = set(self._connection.execute("SELECT atom, search FROM searches"))
+        done = set(self._rows("SELECT atom, search FROM searches"))
         structure = self._about("structure_sha256")
         wanted = sorted(set(atoms))
         return [
@@ -376,14 +381,12 @@ class Catalog:
         """Counts and barriers of all that is done."""
         count = len(self.structure())
         done = np.zeros(count, dtype=np.int64)
-        for atom, searches in self._connection.execute(
-            "SELECT atom, count(*) FROM searches GROUP BY atom"
-        ):
+        for atom, searches in self._rows("SELECT atom, count(*) FROM searches GROUP BY atom"):
             done[atom] = searches
-        rows = self._connection.execute(
+        rows = self._rows(
             "SELECT atom, barrier, status = 'connected' FROM searches WHERE status != 'failed'"
             " ORDER BY atom, search"
-        ).fetchall()
+        )
         atom, barrier, connected = zip(*rows, strict=True) if rows else ((), (), ())
         return Tally(
             done,
@@ -395,7 +398,7 @@ class Catalog:
     def reasons(self) -> dict[str, int]:
         """How many searches are not connected, by reason, most frequent first."""
         return dict(
-            self._connection.execute(
+            self._rows(
                 "SELECT reason, count(*) FROM searches WHERE reason != '' GROUP BY reason"
                 " ORDER BY count(*) DESC, reason"
             )
@@ -404,18 +407,14 @@ class Catalog:
     def cost(self) -> tuple[float, float]:
         """Median force calls of a search with a saddle, and core-seconds of all searches."""
         total = " + ".join(f"{phase}_calls" for phase in PHASES)
-        calls = self._connection.execute(
-            f"SELECT {total} FROM searches WHERE status != 'failed'"
-        ).fetchall()
-        (seconds,) = self._connection.execute("SELECT total(seconds) FROM searches").fetchone()
+        calls = self._rows(f"SELECT {total} FROM searches WHERE status != 'failed'")
+        ((seconds,),) = self._rows("SELECT total(seconds) FROM searches")
         return float(np.median(calls)) if calls else float("nan"), float(seconds)
 
     def calls_by_phase(self) -> list[float]:
         """Median force calls of a search with a saddle, by phase; empty without one."""
         phases = ", ".join(f"{phase}_calls" for phase in PHASES)
-        calls = self._connection.execute(
-            f"SELECT {phases} FROM searches WHERE status != 'failed'"
-        ).fetchall()
+        calls = self._rows(f"SELECT {phases} FROM searches WHERE status != 'failed'")
         return np.median(calls, axis=0).tolist() if calls else []
 
     def configurations(self, atom: int, search: int) -> tuple[Atoms, Atoms] | None:
@@ -423,15 +422,16 @@ class Catalog:
 
         Atoms that moved by less than ``MOVED`` stand at the start, up to single precision.
         """
-        row = self._connection.execute(
-            "SELECT saddle, final FROM searches WHERE atom = ? AND search = ?", (atom, search)
-        ).fetchone()
-        if row is None or row[0] is None:
+        rows = self._rows(
+            "SELECT saddle, final FROM searches WHERE atom = ? AND search = ?", atom, search
+        )
+        if not rows or rows[0][0] is None:
             return None
         saddle, final = self.structure(), self.structure()
-        for atoms, blob in zip((saddle, final), row, strict=True):
-            moved = _unpacked(blob)
-            atoms.positions[moved["index"]] += moved["displacement"]
+        with _failures(self.path):
+            for atoms, blob in zip((saddle, final), rows[0], strict=True):
+                moved = _unpacked(blob)
+                atoms.positions[moved["index"]] += moved["displacement"]
         return saddle, final
 
     def close(self) -> None:
@@ -448,10 +448,11 @@ class Catalog:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # "rw" also for readers: what a kill left half written is rolled back by whoever opens the
+    # catalog next. SQLite opens a file that may not be written for reading.
     uri = f"{path.resolve().as_uri()}?mode={mode}"
     connection = sqlite3.connect(uri, uri=True, timeout=60.0)
-    if mode != "ro":
-        connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA synchronous = FULL")
     return connection
 
 
@@ -492,16 +493,25 @@ def _failures(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_NOTADB:
+            raise SymGNNError(f"{path} is no catalog: choose another name") from error
+        if code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT:
+            raise _damaged(path, error) from error
         raise SymGNNError(
             f"cannot use the catalog {path}: {error}; every finished search is in it: free space,"
             " or make the file writable, and go on with the same command"
-            if not _foreign(error)
-            else f"{path} is no catalog: choose another name"
         ) from error
+    except (zlib.error, ValueError) as error:  # of what is packed in it
+        raise _damaged(path, error) from error
 
 
-def _foreign(error: sqlite3.DatabaseError) -> bool:
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB
+def _damaged(path: Path, error: Exception) -> SymGNNError:
+    what = str(error).partition("\n")[0]
+    return SymGNNError(
+        f"the catalog {path} is damaged ({what}): take a copy that is whole, or save what can be"
+        f" read with `sqlite3 {path} .recover`"
+    )
 
 
 def _or_null(value: float) -> float | None:
