@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase import Atoms
 from ase.io import write
 
 from labeling import CHOICE, children, finished, label, rows, start, wait_for, write_crystal
 from saddles import COPPER, relaxed, vacancy
 from symgnn.cli import run
+from symgnn.errors import SymGNNError
 from symgnn.landscape.events import Catalog, Task
 from symgnn.landscape.reliability import Reliability, reliability
 from symgnn.landscape.saddle import SaddleSettings
@@ -114,6 +116,17 @@ def test_who_stops_asking_leaves_no_process() -> None:
     assert multiprocessing.active_children() == []
 
 
+def test_an_error_of_the_code_ends_the_run_and_is_no_failed_search() -> None:
+    atoms = relaxed(vacancy("Cu", 3.615, repeat=2), COPPER)
+    broken = SaddleSettings.model_construct(
+        **{**SaddleSettings().model_dump(), "climb_relaxation": ()}
+    )
+    searches = run_searches([Task(0, 0, 0)], atoms, COPPER, broken, 1)
+    with pytest.raises(SymGNNError, match=r"search 0 of atom 0 .* \(IndexError: tuple index"):
+        next(searches)
+    assert multiprocessing.active_children() == []
+
+
 def test_what_a_user_can_put_right_is_one_line(
     crystal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,6 +144,17 @@ def test_what_a_user_can_put_right_is_one_line(
     assert not catalog.exists()
     assert "indices 0 to 106" in complaint(*label(crystal, catalog, "--atoms", "107"))
     assert "--set push: " in complaint(*label(crystal, catalog, "--set", "push=1"))
+    for setting in ("climb_relaxation=[]", "climb_relaxation=[-1]", "push_step=.inf"):
+        name = setting.partition("=")[0]
+        assert f"--set {name}" in complaint(*label(crystal, catalog, "--set", setting))
+    one = Atoms("Cu", cell=[[0, 1.8, 1.8], [1.8, 0, 1.8], [1.8, 1.8, 0]], pbc=True)
+    write(tmp_path / "one.xyz", one, format="extxyz")
+    assert "at least two atoms" in complaint(*label(tmp_path / "one.xyz", catalog))
+    atoms.cell = np.zeros((3, 3))
+    atoms.pbc = True
+    write(tmp_path / "flat.traj", atoms)
+    assert "has no volume" in complaint(*label(tmp_path / "flat.traj", catalog))
+    assert not catalog.exists()
     assert "knows Cu, Zr but not Al" in complaint(
         "label", str(write_aluminum(tmp_path)), "-o", str(catalog)
     )

@@ -43,17 +43,27 @@ class Forces:
         """Start LAMMPS with these atoms.
 
         Args:
-            atoms: N atoms, periodic along all three cell vectors, which may be at any angle.
+            atoms: N > 1 atoms, periodic along all three cell vectors, which may be at any angle.
             potential: in LAMMPS metal units.
 
         Raises:
-            StructureError: not periodic, or an element that the potential lacks.
+            StructureError: not periodic, a cell without a volume, a single atom, or an element that
+                the potential lacks.
             SymGNNError: LAMMPS refuses the potential or the structure.
         """
         if not atoms.pbc.all():
             raise StructureError(
                 "saddle searches need a structure that is periodic along all three cell vectors:"
                 " add vacuum where it ends, and set pbc"
+            )
+        if np.linalg.matrix_rank(atoms.cell.array) < 3:
+            raise StructureError(
+                "the cell of the structure has no volume: set its three cell vectors"
+            )
+        if len(atoms) < 2:
+            raise StructureError(
+                "saddle searches need at least two atoms, since one alone has none to move against:"
+                " repeat the cell"
             )
         types = potential.types_of(atoms.get_chemical_symbols())
         self.calls = 0

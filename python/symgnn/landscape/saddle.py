@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from ase.geometry import find_mic
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from symgnn.landscape.minimize import Fire, largest_length, minimize, shortened
 
@@ -40,7 +40,7 @@ MOVED = 0.1
 class SaddleSettings(BaseModel):
     """Everything that decides a search, besides its start and its random numbers."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     push_radius: float = Field(3.75, gt=0.0)
     """Atoms within this distance of the central one are pushed with it, Å."""
@@ -54,7 +54,9 @@ class SaddleSettings(BaseModel):
     """Steps of relaxation across the push after each push."""
     negative_curvature: float = Field(0.5, gt=0.0)
     """The climb begins below minus this curvature, and takes none to be flatter, eV/Å²."""
-    climb_relaxation: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16, 24)
+    climb_relaxation: tuple[NonNegativeInt, ...] = Field(
+        (1, 2, 3, 4, 6, 8, 12, 16, 24), min_length=1
+    )
     """Steps of relaxation across the mode in the first, second, … cycle of the climb at most; the
     last number holds for all that follow."""
     repushes: int = Field(6, ge=0)

@@ -44,10 +44,19 @@ class Searcher:
         """Start LAMMPS; errors are those of :class:`Forces`."""
         self._open = lambda: Forces(atoms, potential)
         self._atoms, self._settings = atoms, settings
-        self._forces = self._open()
+        with _in_one_line("the start of LAMMPS"):
+            self._forces = self._open()
 
     def __call__(self, task: Task) -> Done:
-        """Do a search. One in which LAMMPS gives up has failed."""
+        """Do a search. One in which LAMMPS gives up has failed.
+
+        Raises:
+            SymGNNError: anything else goes wrong, so that no search would fare better.
+        """
+        with _in_one_line(f"search {task.search} of atom {task.atom}"):
+            return self._search(task)
+
+    def _search(self, task: Task) -> Done:
         began = time.thread_time()
         try:
             self._forces.restart(self._atoms.positions)
@@ -76,7 +85,7 @@ def run_searches(
     A process that dies is replaced and its search done again. Closing the generator ends them all.
 
     Raises:
-        SymGNNError: LAMMPS does not start in a process.
+        SymGNNError: LAMMPS does not start in a process, or a search meets an error of the code.
     """
     waiting = deque(tasks)
     attempts: Counter[Task] = Counter()
@@ -96,6 +105,7 @@ def run_searches(
                 process, task = busy.pop(connection)
                 answer = _answer(connection, process)
                 if isinstance(answer, str):
+                    process.join()
                     raise SymGNNError(answer)
                 if answer is None:
                     attempts[task] += 1
@@ -127,7 +137,7 @@ def interrupt(run: Generator[Done]) -> Iterator[Done]:
 
 
 def _answer(connection: Connection, process: SpawnProcess) -> Done | str | None:
-    """A result, what keeps LAMMPS from starting, or None from a process that died."""
+    """A result, what keeps the process from searching, or None from one that died."""
     try:
         answer: Done | str = connection.recv()
     except (EOFError, OSError):
@@ -173,8 +183,22 @@ def _work(
     with suppress(EOFError, OSError):
         try:
             searcher = Searcher(atoms, potential, settings)
+            while True:
+                connection.send(searcher(connection.recv()))
         except SymGNNError as error:
             connection.send(str(error))
-            return
-        while True:
-            connection.send(searcher(connection.recv()))
+
+
+@contextmanager
+def _in_one_line(what: str) -> Iterator[None]:
+    """Errors of the code as those that end the run, which processes send as one line."""
+    try:
+        yield
+    except SymGNNError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise SymGNNError(
+            f"{what} stops at an error of symgnn ({reason}), and others would too: please report"
+            " it; every finished search is in the catalog"
+        ) from error
