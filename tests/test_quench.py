@@ -194,6 +194,44 @@ def test_an_input_runs_by_hand_and_an_interrupted_shear_goes_on(
         assert after["sheared"][key] == pytest.approx(before["sheared"][key], rel=1e-4)
 
 
+@pytest.mark.parametrize("lost", ["sheared.data", "sheared.json"])
+def test_a_shear_goes_on_from_its_last_strain(finished: Path, tmp_path: Path, lost: str) -> None:
+    folder = tmp_path / "glasses"
+    shutil.copytree(finished, folder)
+    sample = folder / "sample-1"
+    (sample / "glass.json").unlink()
+    (sample / "shear.restart").unlink()
+    run_lammps("in.shear", sample)
+    # As if killed in the minimization after the last of 20 steps of strain.
+    for name in ("shear.2.restart", "shear.restart", lost):
+        (sample / name).unlink()
+    assert (sample / "shear.1.restart").is_file()
+    assert run([*QUICK, "--shear", "0.002", "-o", str(folder)]) == 0
+    (before,), (after,) = report(finished)["samples"], report(folder)["samples"]
+    assert after["resumed_from"] == ["shear.1.restart"]
+    for key in ("energy_eV_per_atom", "shear_stress_GPa"):
+        assert after["sheared"][key] == pytest.approx(before["sheared"][key], rel=1e-4)
+
+
+def test_what_ends_a_stage_is_written_last(finished: Path) -> None:
+    sample = finished / "sample-1"
+    for end, others in (
+        ("minimized.restart", ("minimized.data", "minimized.json")),
+        ("shear.restart", ("sheared.json",)),  # the data file is rewritten, with element names
+    ):
+        for other in others:
+            assert (sample / other).stat().st_mtime_ns <= (sample / end).stat().st_mtime_ns
+
+
+def test_folders_of_other_names_are_no_samples(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "glasses"
+    shutil.copytree(finished, folder)
+    for name in ("sample-1-old", "sample-²", "sample-"):
+        shutil.copytree(finished / "sample-1", folder / name)
+    assert run([*QUICK, "--shear", "0.002", "-o", str(folder)]) == 0
+    assert [sample["sample"] for sample in report(folder)["samples"]] == [1]
+
+
 def test_a_half_written_restart_file_is_not_used(finished: Path, tmp_path: Path) -> None:
     whole = (finished / "sample-1" / "cool.restart").read_bytes()
     (tmp_path / "cool.1.restart").write_bytes(whole)
@@ -215,6 +253,7 @@ def test_a_half_written_restart_file_is_not_used(finished: Path, tmp_path: Path)
         (["CuZr", "--rate", "1e15"], "choose 1e+10 to 1e+14 K/s"),
         (["CuZr", "--hold", "0"], "--hold 0 is out of range"),
         (["CuZr", "--shear", "2"], "a shear strain of 2 is out of range"),
+        (["CuZr", "--shear", "nan"], "a shear strain of nan is out of range"),
         (["CuZr", "--pair-style", "eam/fs"], "--pair-style, --pair-coeff and --elements together"),
         (["CuZr", "-n", "20"], "an atom would act on itself: take at least 2"),
     ],

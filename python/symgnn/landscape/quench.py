@@ -69,6 +69,7 @@ _REMEDIES = {
     " --seed",
 }
 _SYMBOL = re.compile(r"([A-Z][a-z]?)(\d+(?:\.\d+)?)?")
+_SAMPLE = re.compile(r"sample-([1-9][0-9]*)")
 _NUMBERS = re.compile(r"^[-+.\deE ]+$")
 
 
@@ -110,7 +111,7 @@ class QuenchSettings:
             raise SymGNNError(
                 f"a melt of {self.temperature:g} K is out of range: choose 100 to 20000 K"
             )
-        if abs(self.shear) > _LARGEST_SHEAR or 0 < abs(self.shear) < STRAIN_STEP:
+        if self.shear != 0 and not STRAIN_STEP <= abs(self.shear) <= _LARGEST_SHEAR:
             raise SymGNNError(
                 f"a shear strain of {self.shear:g} is out of range: choose {STRAIN_STEP:g} to"
                 f" {_LARGEST_SHEAR:g}, or its negative"
@@ -233,6 +234,12 @@ def prepare(folder: Path, settings: QuenchSettings, potential: Potential) -> Non
 def sample_folder(folder: Path, number: int) -> Path:
     """Where a sample lies; samples count from 1."""
     return folder / f"sample-{number}"
+
+
+def finished_samples(folder: Path) -> list[int]:
+    """Numbers of the samples in the folder of all that are finished, in order."""
+    names = (_SAMPLE.fullmatch(path.name) for path in folder.iterdir() if is_finished(path))
+    return sorted(int(name[1]) for name in names if name)
 
 
 def is_finished(folder: Path) -> bool:

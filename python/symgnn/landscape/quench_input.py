@@ -2,7 +2,8 @@
 
 A stage begins with the restart file that the stage before it wrote, or, to go on after an
 interruption, with one of its own: ``lmp -in in.cool -var start cool.1.restart``. Timesteps count
-from the start of the melt; in the shear they count steps of strain.
+from the start of the melt; in the shear they count steps of strain. The restart file that ends a
+stage is what it writes last.
 """
 
 from __future__ import annotations
@@ -120,9 +121,9 @@ minimize     0.0 1e-6 10000 100000
 set          group all image 0 0 0
 reset_timestep 0
 run          0
-write_restart minimized.restart
-write_data   minimized.data nocoeff
 print        '{state}' file minimized.json
+write_data   minimized.data nocoeff
+write_restart minimized.restart
 """
 
 _SHEAR = """\
@@ -133,6 +134,7 @@ thermo_style custom step pe press pxy fmax density
 min_style    cg
 
 # Athermal quasi-static: simple shear of x along y in steps of {strain_step:g}, each minimized.
+if           "$(step) == {strain_steps}" then "jump SELF strained"
 variable     strain loop $(step+1) {strain_steps}
 label        strain
 change_box   all xy final $({sign}v_strain*{strain_step:g}*ly) remap units box
@@ -144,12 +146,13 @@ if           "$(v_strain%10) == 0" then "write_restart shear.$(1+(v_strain/10)%2
 next         strain
 jump         SELF strain
 
+label        strained
 minimize     0.0 1e-6 10000 100000
 set          group all image 0 0 0
 run          0
-write_restart shear.restart
-write_data   sheared.data nocoeff
 print        '{state}' file sheared.json
+write_data   sheared.data nocoeff
+write_restart shear.restart
 """
 
 _STATE = (

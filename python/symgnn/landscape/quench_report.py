@@ -14,7 +14,7 @@ from symgnn.landscape.quench import (
     GLASS,
     LARGEST_FORCE,
     SHEARED,
-    is_finished,
+    finished_samples,
     reach,
     sample_folder,
     thermo_rows,
@@ -115,9 +115,7 @@ def write_report(folder: Path, settings: QuenchSettings) -> list[dict[str, Any]]
     Raises:
         SymGNNError: a file cannot be written.
     """
-    paths = [path for path in folder.glob("sample-*") if is_finished(path)]
-    numbers = sorted(int(path.name.removeprefix("sample-")) for path in paths)
-    samples = [describe(folder, number) for number in numbers]
+    samples = [describe(folder, number) for number in finished_samples(folder)]
     begun = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     with written_whole(folder / "report.json") as unfinished:
         content = {"settings": begun, "samples": samples}
