@@ -261,7 +261,18 @@ def test_atoms_are_chosen_by_number_element_or_chance() -> None:
     assert chosen_atoms("column:Selection", atoms) == [3, 30]
     assert chosen_atoms("column:barrier", atoms) == [7]
     atoms.set_array("none", np.zeros(32))
-    for choice in ("32", "random:33", "Ni", "1,x", "3-", "column:none", "column:numbers"):
+    for choice in (
+        "32",
+        "random:33",
+        "random:²",
+        "Ni",
+        "²",
+        "1,x",
+        "1-²",
+        "3-",
+        "column:none",
+        "column:numbers",
+    ):
         with pytest.raises(StructureError, match=choice):
             chosen_atoms(choice, atoms)
     with pytest.raises(StructureError, match="those it has: Selection, barrier, none"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,11 +10,11 @@ import pytest
 from ase import Atoms
 from ase.build import add_adsorbate, fcc100
 
-from saddles import COPPER, relaxed, shipped_by_lammps, vacancy
+from saddles import COPPER, POTENTIALS, relaxed, shipped_by_lammps, vacancy
 from symgnn.errors import StructureError, SymGNNError
 from symgnn.lammps import open_lammps
 from symgnn.landscape.forces import Forces
-from symgnn.landscape.potential import Potential
+from symgnn.landscape.potential import PackedPotential, Potential
 from symgnn.landscape.saddle import PHASES, SaddleSettings, Search, _Climber, search_saddle
 
 if TYPE_CHECKING:
@@ -113,6 +114,52 @@ def test_what_cannot_be_computed_is_one_line(copper: Atoms, tmp_path: Path) -> N
     ) as caught:
         Forces(copper, Potential("nonsense", ("* *",), ("Cu",)))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["it's", "a#b", "a #b", "e$x", "${HOME}", 'say "x"', "end&", "back\\slash", "two  words"],
+)
+def test_a_potential_is_read_from_any_folder(copper: Atoms, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    shutil.copy(POTENTIALS / "Cu_mishin1.eam.alloy", folder)
+    there, usual = (
+        Potential.read("eam/alloy", ["* * Cu_mishin1.eam.alloy Cu"], ["Cu"], place)
+        for place in (folder, POTENTIALS)
+    )
+    assert there.checksum() == usual.checksum()
+    with Forces(copper, there) as forces, Forces(copper, usual) as expected:
+        assert forces(copper.positions)[0] == expected(copper.positions)[0]
+    unpacked = PackedPotential.of(there).unpack(folder / "other")
+    assert unpacked.checksum() == usual.checksum()
+    Forces(copper, unpacked).close()
+
+
+def test_names_that_lammps_cannot_read_are_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / 'it\'s "x"'
+    folder.mkdir()
+    (folder / "Cu.eam").touch()
+    with pytest.raises(SymGNNError, match="rename what has a quotation mark") as caught:
+        Potential.read("eam", ["* * Cu.eam"], ["Cu"], folder)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(SymGNNError, match="a quotation mark has no end"):
+        Potential.read("eam", ["* * it's.eam"], ["Cu"], tmp_path)
+
+
+def test_only_names_of_files_are_replaced_by_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("Cu", "2", "*", "NULL", "1e-2", "zbl", "c.eam"):
+        (tmp_path / name).write_text("nothing of a potential")
+    lines = ["* * zbl 29 2 Cu NULL 1e-2", "1 2 eam/fs c.eam"]
+    potential = Potential.read("hybrid/overlay zbl 1 2 eam/fs", lines, ["Cu", "Zr"], tmp_path)
+    assert potential.pair_coeff == (lines[0], f"1 2 eam/fs {tmp_path.resolve()}/c.eam")
+    before = potential.checksum()
+    (tmp_path / "Cu").unlink()
+    assert potential.checksum() == before
+    assert [path for path, _ in PackedPotential.of(potential).files] == [str(tmp_path / "c.eam")]
 
 
 def first_saddles(

@@ -85,7 +85,7 @@ def chosen_atoms(choice: str, atoms: Atoms) -> list[int]:
     if choice == "all":
         return list(range(count))
     kind, _, number = choice.partition(":")
-    if kind == "random" and number.isdigit() and 0 < int(number) <= count:
+    if kind == "random" and number.isdecimal() and 0 < int(number) <= count:
         generator = np.random.default_rng(int(structure_checksum(atoms)[:32], 16))
         return sorted(generator.permutation(count)[: int(number)].tolist())
     if kind == "column":
@@ -96,7 +96,7 @@ def chosen_atoms(choice: str, atoms: Atoms) -> list[int]:
     chosen: list[int] = []
     for part in choice.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdecimal() or (dash and not last.isdecimal()):
             raise StructureError(
                 f"--atoms {choice}: write all, random:N with N up to {count}, one of the elements"
                 f" {', '.join(sorted(set(symbols)))}, column:NAME, or indices from 0 such as"

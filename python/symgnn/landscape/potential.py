@@ -42,7 +42,7 @@ class Potential:
             SymGNNError: the file cannot be written.
         """
         file = write_potential(folder)
-        return cls("eam/fs", (f"* * {_word(file.resolve())} Cu Zr",), ("Cu", "Zr"))
+        return cls("eam/fs", (f"* * {_word(str(file.resolve()))} Cu Zr",), ("Cu", "Zr"))
 
     @classmethod
     def read(
@@ -50,14 +50,18 @@ class Potential:
     ) -> Potential:
         """What a user writes, with files found from ``folder``.
 
+        Atom types, numbers, elements and styles are no files, even where one has that name.
+
         Raises:
             StructureError: a name that is no chemical symbol.
-            SymGNNError: nothing to read, or a file that looks like one of a potential is missing.
+            SymGNNError: nothing to read, a file that looks like one of a potential is missing, or a
+                path that LAMMPS cannot read.
         """
         check_elements(elements)
         if not pair_style.strip() or not pair_coeff:
             raise SymGNNError("a potential needs --pair-style and at least one --pair-coeff")
-        coefficients = tuple(_with_whole_paths(line, folder) for line in pair_coeff)
+        styles = pair_style.split()
+        coefficients = tuple(_with_whole_paths(line, folder, styles) for line in pair_coeff)
         return cls(pair_style.strip(), coefficients, tuple(elements))
 
     def commands(self) -> list[str]:
@@ -93,8 +97,7 @@ class Potential:
         digest = hashlib.sha256(repr((self.pair_style, self.elements)).encode())
         for line in self.pair_coeff:
             for word in shlex.split(line):
-                file = Path(word)
-                digest.update(file.read_bytes() if file.is_file() else word.encode())
+                digest.update(Path(word).read_bytes() if _is_file(word) else word.encode())
         return digest.hexdigest()
 
 
@@ -115,7 +118,7 @@ class PackedPotential:
         """
         words = {word: None for line in potential.pair_coeff for word in shlex.split(line)}
         try:
-            files = tuple((word, Path(word).read_bytes()) for word in words if Path(word).is_file())
+            files = tuple((word, Path(word).read_bytes()) for word in words if _is_file(word))
         except OSError as error:
             raise SymGNNError(
                 f"cannot read the potential file {error.filename}: {error.strerror}"
@@ -133,26 +136,61 @@ class PackedPotential:
             file = make_folder(folder / str(number)) / Path(path).name  # some styles read the name
             with written_whole(file) as unfinished:
                 unfinished.write_bytes(content)
-            places[path] = _word(file.resolve())
+            places[path] = str(file.resolve())
         lines = tuple(
-            " ".join(places.get(word, word) for word in shlex.split(line))
+            " ".join(_word(places.get(word, word)) for word in shlex.split(line))
             for line in self.potential.pair_coeff
         )
         return replace(self.potential, pair_coeff=lines)
 
 
-def _word(path: Path) -> str:
-    """A path as one word of a LAMMPS input."""
-    return f'"{path}"' if re.search(r"\s", str(path)) else str(path)
+def _word(text: str) -> str:
+    """A path, or anything else, as one word of a LAMMPS input, which ``shlex`` reads alike."""
+    if re.fullmatch(r"[^\s'\"#$&\\]+", text):
+        return text
+    if not re.search(r"['\n]", text):
+        return f"'{text}'"
+    if not re.search(r"[\"\n\\]", text):
+        return f'"{text}"'
+    raise SymGNNError(
+        f"LAMMPS cannot read {text!r}: rename what has a quotation mark beside other such signs in"
+        " its name"
+    )
 
 
-def _with_whole_paths(line: str, folder: Path) -> str:
-    words = []
-    for word in line.split():
-        file = folder / word
-        if file.is_file():
-            word = _word(file.resolve())
-        elif "/" in word or re.search(r"\.(eam|alloy|fs|adp|meam|tersoff|sw|snapcoeff)\b", word):
-            raise SymGNNError(f"there is no potential file {file}")
-        words.append(word)
-    return " ".join(words)
+def _is_file(word: str) -> bool:
+    """Whether a word of ``Potential.pair_coeff``, where paths are whole, names a file."""
+    path = Path(word)
+    return path.is_absolute() and path.is_file()
+
+
+def _with_whole_paths(line: str, folder: Path, styles: Sequence[str]) -> str:
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        raise SymGNNError(
+            f"--pair-coeff {line}: a quotation mark has no end; put a path that holds one between"
+            " marks of the other kind"
+        ) from None
+    types, rest = words[:2], words[2:]
+    return " ".join(
+        [*types, *(word if _is_name(word, styles) else _whole(word, folder) for word in rest)]
+    )
+
+
+def _is_name(word: str, styles: Sequence[str]) -> bool:
+    """Whether a word is a number, an element, or a style of a hybrid one, but no file."""
+    try:
+        float(word)
+    except ValueError:
+        return word in atomic_numbers or word == "NULL" or word in styles
+    return True
+
+
+def _whole(word: str, folder: Path) -> str:
+    file = folder / word
+    if file.is_file():
+        return _word(str(file.resolve()))
+    if "/" in word or re.search(r"\.(eam|alloy|fs|adp|meam|tersoff|sw|snapcoeff)\b", word):
+        raise SymGNNError(f"there is no potential file {file}")
+    return _word(word)
