@@ -119,6 +119,15 @@ def test_a_column_of_another_kind_is_replaced(models, glass, old) -> None:
     np.testing.assert_array_equal(glass.arrays["energy_barrier"], expected)
 
 
+@pytest.mark.filterwarnings("ignore::symgnn.errors.NovelStructureWarning")
+def test_what_another_model_said_is_removed(models, glass) -> None:
+    Annotator("simple").annotate(glass)
+    assert {"energy_barrier_std", "energy_barrier_ood"} < set(glass.arrays)
+    Annotator(models["float64"]).annotate(glass)
+    assert "energy_barrier" in glass.arrays
+    assert not {"energy_barrier_std", "energy_barrier_ood"} & set(glass.arrays)
+
+
 def test_a_folder_named_like_a_shipped_model_is_not_taken_for_it(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cuzr").mkdir()

@@ -108,6 +108,25 @@ def test_predictions_are_written_and_labels_survive(capsys: pytest.CaptureFixtur
     assert again["pooled"]["pearson"] == pytest.approx(before["pooled"]["pearson"], abs=1e-6)
 
 
+@pytest.mark.parametrize("std", [False, True])
+def test_errors_of_labels_are_not_taken_for_those_of_the_model(std: bool) -> None:
+    write_tiny_model(Path("model.pt"), std=std)
+    atoms = labeled_glass(1)
+    error = np.linspace(0.1, 0.2, len(atoms))
+    atoms.arrays["energy_barrier_std"] = error
+    write_structures("exported.xyz", [atoms])
+    assert run(["evaluate", "model.pt", "exported.xyz", "--predictions", "out"]) == 0
+    (found,) = read_structures("out/exported.xyz")
+    assert ("energy_barrier_std" in found.arrays) == std
+    if std:
+        assert not np.allclose(found.arrays["energy_barrier_std"], error)
+    np.testing.assert_allclose(found.arrays["energy_barrier_std_label"], error, atol=1e-8)
+    again = ["out/exported.xyz", "--label", "energy_barrier_label", "--predictions", "twice"]
+    assert run(["evaluate", "model.pt", *again]) == 0
+    (found,) = read_structures("twice/exported.xyz")
+    np.testing.assert_allclose(found.arrays["energy_barrier_std_label"], error, atol=1e-8)
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -146,9 +146,9 @@ class Annotator:
         """Set ``arrays["energy_barrier"]`` [N], eV, and say in ``info`` where it came from.
 
         ``energy_barrier_std`` (eV) and ``energy_barrier_ood`` (0 to 1) are set too if the model has
-        them. ``info`` gets ``symgnn_model``, ``symgnn_model_sha256`` and ``symgnn_units``. The
-        first structure with many atoms in surroundings unlike the training set gives a
-        NovelStructureWarning.
+        them, and removed if it has not. ``info`` gets ``symgnn_model``, ``symgnn_model_sha256`` and
+        ``symgnn_units``. The first structure with many atoms in surroundings unlike the training
+        set gives a NovelStructureWarning.
 
         Args:
             structures: one structure, or any iterable of them (changed in place).
@@ -163,8 +163,9 @@ class Annotator:
             return self.annotate([structures])[0]
         annotated = list(structures)
         for atoms, prediction in zip(annotated, self.predict(annotated), strict=True):
+            for name in keys.PREDICTIONS:  # what another model said would pass for ours
+                atoms.arrays.pop(name, None)
             for column, output in enumerate(self.outputs):
-                # set_array would keep the dtype and shape of a column that is there already.
                 atoms.arrays[output] = prediction[:, column].copy()
             atoms.info[keys.MODEL] = self.name
             atoms.info[keys.MODEL_SHA256] = self.sha256

@@ -13,7 +13,7 @@ import numpy as np
 from .annotator import Annotator
 from .errors import DatasetError, StructureError, SymGNNError
 from .files import make_folder
-from .keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
+from .keys import ENERGY_BARRIER, ENERGY_BARRIER_STD, MODEL, PREDICTIONS
 from .structures import read_structures, write_structures
 from .training.dataset import checksum, label_candidates, label_of
 from .training.metrics import (
@@ -160,8 +160,8 @@ def evaluate_files(
         device: as for :class:`symgnn.Annotator`.
         threads: the same.
         predictions: folder that gets each file's structures with the predicted columns, as
-            extended XYZ. A label that has the name of a predicted column is written beside it
-            with ``_label`` appended to its name.
+            extended XYZ. A label that has the name of a predicted column, and its standard error
+            in ``energy_barrier_std``, are written beside it with ``_label`` appended to the name.
         report: called with the name of each structure when it is done.
 
     Raises:
@@ -205,8 +205,10 @@ def _evaluate(
 ) -> StructureEvaluation:
     """Annotate ``atoms`` in place, and keep what it said before."""
     label = label_of(atoms, column, name)
-    if label is not None and column in annotator.outputs:
-        atoms.arrays[column + LABEL_SUFFIX] = atoms.arrays[column]
+    if label is not None and MODEL not in atoms.info:
+        for known in PREDICTIONS:
+            if known in (column, ENERGY_BARRIER_STD) and known in atoms.arrays:
+                atoms.arrays[known + LABEL_SUFFIX] = atoms.arrays[known]
     if label is not None and bool(np.isnan(label).all()):
         label = None
     try:

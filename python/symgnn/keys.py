@@ -14,6 +14,9 @@ ENERGY_BARRIER_OOD: Final[str] = "energy_barrier_ood"
 """`Atoms.arrays`: novelty of an atom's surroundings to the model, 0 to 1, [N]. One half: as far
 from the training structures as the outermost percent of their own atoms."""
 
+PREDICTIONS: Final = (ENERGY_BARRIER, ENERGY_BARRIER_STD, ENERGY_BARRIER_OOD)
+"""All columns that a model may predict, in the order of its outputs."""
+
 MODEL: Final[str] = "symgnn_model"
 """`Atoms.info`: name of the model that the barriers came from."""
 

@@ -23,7 +23,7 @@ from ase.utils import string2index
 from symgnn import lammps_files
 from symgnn.errors import StructureError
 from symgnn.files import cannot_write, unfinished_path, uninterrupted
-from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_OOD, ENERGY_BARRIER_STD
+from symgnn.keys import PREDICTIONS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -315,8 +315,7 @@ def _partial_path(target: Path) -> Path:
 
 
 def _barrier_columns(atoms: Atoms) -> list[str]:
-    names = (ENERGY_BARRIER, ENERGY_BARRIER_STD, ENERGY_BARRIER_OOD)
-    return [name for name in names if name in atoms.arrays]
+    return [name for name in PREDICTIONS if name in atoms.arrays]
 
 
 def _append_extxyz(file: IO[str], atoms: Atoms, _number: int) -> None:
