@@ -22,6 +22,7 @@ from symgnn.cli import run
 from symgnn.samples import sample_glass
 from symgnn.structures import read_structures, write_structures
 from symgnn.training.config import load_config
+from symgnn.training.loop import output_alone
 from test_cli import complaint
 from test_training import labeled_glass
 from tiny_model import tiny_metadata, tiny_network, write_tiny_model
@@ -425,12 +426,28 @@ def test_ctrl_c_during_a_fit_leaves_what_was_there(before: dict[str, bytes], mom
     assert files_of_run() == before
 
 
+@pytest.mark.parametrize("architecture", ["density_regression", "formula"])
+def test_a_fit_does_not_write_where_another_process_trains(
+    architecture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_regression()
+    if architecture == "formula":
+        settings = yaml.safe_load(Path("regression.yaml").read_text())
+        settings["model"] = {"architecture": "formula"}
+        Path("regression.yaml").write_text(yaml.safe_dump(settings))
+    with output_alone(Path("run")):
+        assert run(["train", "regression.yaml"]) == 1
+        assert "another `symgnn train` works in run" in complaint(capsys)
+    assert not Path("run").exists()
+    assert run(["train", "regression.yaml"]) == 0
+
+
 def test_a_fit_that_was_killed_leaves_nothing_after_the_next(before: dict[str, bytes]) -> None:
     assert train_with("SIGKILL", WRITING).returncode == -signal.SIGKILL
     left = files_of_run()
     hidden = [name for name in left if name.startswith(".unfinished-")]
     assert len(hidden) == 2
-    assert {name: left[name] for name in left if name not in hidden} == before
+    assert {name: left[name] for name in left if name not in (*hidden, ".lock")} == before
     assert run(["train", "regression.yaml"]) == 0
     assert set(files_of_run()) == {"best.ckpt", "config.yaml"}
     assert load_config(Path("run/config.yaml")) == load_config(Path("regression.yaml"))

@@ -412,6 +412,28 @@ def test_changed_data_are_noticed_on_resume(settings, tmp_path):
         train(settings, base=tmp_path, resume=True)
 
 
+def test_two_runs_cannot_share_an_output(settings, tmp_path):
+    settings.epochs = 1
+
+    def start_another(_epoch):
+        with pytest.raises(SymGNNError, match=r"another `symgnn train` works in .*run: wait"):
+            train(settings, base=tmp_path, resume=True)
+        with pytest.raises(SymGNNError, match="another `symgnn train`"):
+            train(settings.model_copy(update={"seed": 1}), base=tmp_path)
+
+    train(settings, base=tmp_path, report=start_another)
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"best.ckpt", "last.ckpt", "metrics.csv", "config.yaml"}
+    assert load_checkpoint(tmp_path / "run" / "last.ckpt")["config"]["seed"] == 0
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(settings, tmp_path):
+    settings.data.train = ["none.xyz"]
+    with pytest.raises(SymGNNError, match="does not exist"):
+        train(settings, base=tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
 def test_unwritable_output(settings, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SymGNNError, match="file/run"):

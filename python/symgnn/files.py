@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 _UNFINISHED = ".unfinished-"
+_LOCK = ".lock"
 
 
 @contextmanager
@@ -82,6 +84,42 @@ def make_folder(path: str | Path) -> Path:
     with cannot_write(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@contextmanager
+def locked(folder: Path, busy: str) -> Iterator[None]:
+    """Keep other processes out of a folder, which is made if it is missing.
+
+    The lock ends with the process, however that ends. A folder that was made for the block and is
+    empty after it is removed again.
+
+    Args:
+        folder: where each of the processes writes.
+        busy: what to say where another process holds the lock.
+
+    Raises:
+        SymGNNError: another process holds it, or the folder cannot be written.
+    """
+    made = not folder.exists()
+    name = make_folder(folder) / _LOCK
+    with cannot_write(folder):
+        file = name.open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SymGNNError(busy) from None
+        except OSError:  # some network file systems have no locks: better without than not at all
+            pass
+        if os.fstat(file.fileno()).st_nlink == 0:  # removed by its holder after we opened it
+            raise SymGNNError(busy)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                name.unlink()
+                if made:
+                    folder.rmdir()
 
 
 @contextmanager

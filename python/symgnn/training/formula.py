@@ -14,7 +14,7 @@ from ..models.formula import Formula, FormulaConfig
 from .checkpoint import save_checkpoint
 from .config import dump_config
 from .dataset import build_labeled_graphs, checksums_of, read_parts
-from .loop import BEST, CONFIG, LAST, choose_device
+from .loop import BEST, CONFIG, LAST, choose_device, output_alone
 from .metrics import compute_metrics
 from .regression import FEWEST_STRUCTURES, Fit, relatives_among
 from .relatives import families
@@ -79,7 +79,13 @@ def fit_formula(
     Raises:
         ConfigError: no training files, other elements than the formula's, or an output in use.
         DatasetError: fewer than three structures, or an element without labels in one of them.
+        SymGNNError: the output cannot be written, or another process writes there.
     """
+    with output_alone(base / config.output):
+        return _fit(config, base, report)
+
+
+def _fit(config: FitConfig, base: Path, report: Callable[[str, int, int], None] | None) -> Fit:
     options = config.model
     assert isinstance(options, FormulaConfig)
     data, output = config.data, base / config.output

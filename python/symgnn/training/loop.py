@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ..errors import ConfigError, DatasetError
-from ..files import make_folder, remove_unfinished, written_whole
+from ..files import locked, make_folder, remove_unfinished, written_whole
 from ..models import build_model, settle_normalization
 from ..models.symmetrization import haar_rotations
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -33,6 +33,7 @@ from .metrics import Metrics, compute_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from ..graph import Graph
@@ -109,9 +110,19 @@ def train(
     Raises:
         ConfigError: no data files, or an output folder that does not fit ``resume``.
         DatasetError: a file without usable labels.
-        SymGNNError: the output folder cannot be written.
+        SymGNNError: the output folder cannot be written, or another process trains in it.
     """
-    return Run(config, base=base, resume=resume).train(report)
+    with output_alone(base / config.output):
+        return Run(config, base=base, resume=resume).train(report)
+
+
+def output_alone(folder: Path) -> AbstractContextManager[None]:
+    """No other training or fit works in the output folder: each would break the other's files."""
+    return locked(
+        folder,
+        f"another `symgnn train` works in {folder}: wait for it, or give output=FOLDER with another"
+        " name",
+    )
 
 
 class Run:

@@ -21,7 +21,7 @@ from .dataset import (
     choose_elements,
     read_parts,
 )
-from .loop import BEST, CONFIG, LAST, choose_device
+from .loop import BEST, CONFIG, LAST, choose_device, output_alone
 from .metrics import Metrics, compute_metrics
 from .relatives import families
 
@@ -99,9 +99,10 @@ def fit(
     Raises:
         ConfigError: files are missing in the configuration, or copies do not match.
         DatasetError: a file without usable labels, or an element without labeled atoms.
-        SymGNNError: the output cannot be written.
+        SymGNNError: the output cannot be written, or another process writes there.
     """
-    return _Fitter(config, base, report).run()
+    with output_alone(base / config.output):
+        return _Fitter(config, base, report).run()
 
 
 def predict_held_out(model: DensityRegression, group: int, item: LabeledGraph) -> Tensor:
