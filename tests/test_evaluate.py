@@ -108,6 +108,18 @@ def test_predictions_are_written_and_labels_survive(capsys: pytest.CaptureFixtur
     assert again["pooled"]["pearson"] == pytest.approx(before["pooled"]["pearson"], abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["annotated.xyz", "annotated.dump"])
+def test_predictions_are_no_labels_in_any_format(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("glass").mkdir()
+    write_structures("glass/glass.xyz", [sample_glass()])
+    assert run(["annotate", "glass/glass.xyz", "-o", name]) == 0
+    capsys.readouterr()
+    assert run(["evaluate", "cuzr", name]) == 1
+    assert "predictions of" in complaint(capsys)
+
+
 @pytest.mark.parametrize("std", [False, True])
 def test_errors_of_labels_are_not_taken_for_those_of_the_model(std: bool) -> None:
     write_tiny_model(Path("model.pt"), std=std)

@@ -13,7 +13,7 @@ from torch import Tensor
 from .._native import load_core
 from ..errors import ConfigError, DatasetError, StructureError
 from ..graph import Graph, build_graph
-from ..keys import ENERGY_BARRIER, MODEL
+from ..keys import ENERGY_BARRIER, ENERGY_BARRIER_OOD, MODEL
 from ..lammps_files import check_elements
 from ..open_data import PREFIX, open_data
 from ..structures import STANDARD_STREAM, read_structures
@@ -202,10 +202,12 @@ def label_of(atoms: ase.Atoms, label: str, where: str) -> NDArray[np.float64] | 
     values = atoms.arrays.get(label)
     if values is None:
         return None
-    if label == ENERGY_BARRIER and MODEL in atoms.info:
+    if label == ENERGY_BARRIER and (MODEL in atoms.info or ENERGY_BARRIER_OOD in atoms.arrays):
+        # A LAMMPS dump or CSV file says nothing of the model, but only a model knows novelty.
+        model = f"the model '{atoms.info[MODEL]}'" if MODEL in atoms.info else "a model"
         raise DatasetError(
-            f"{where}: column {label!r} holds predictions of the model '{atoms.info[MODEL]}', not "
-            "labels; use the file from before it was annotated, or name the column with labels"
+            f"{where}: column {label!r} holds predictions of {model}, not labels; use the file "
+            "from before it was annotated, or name the column with labels"
         )
     if values.shape != (len(atoms),) or values.dtype.kind not in "fi":
         raise DatasetError(f"{where}: column {label!r} is not one number per atom")
