@@ -319,6 +319,20 @@ def test_two_structures_give_a_model_without_uncertainty(
     assert Annotator("model.pt").outputs == ["energy_barrier", "energy_barrier_ood"]
 
 
+def test_an_element_of_one_training_atom_has_a_novelty() -> None:
+    glass = sample_glass()[:400]
+    labels = coordination(glass)
+    glass.symbols[7] = "Al"
+    write_labeled(Path("one.xyz"), [glass], [labels])
+    config = {"data": {"train": ["one.xyz"]}, "model": TINY, "device": "cpu"}
+    Path("one.yaml").write_text(yaml.safe_dump(config))
+    assert run(["train", "one.yaml"]) == 0
+    assert run(["export", "run/best.ckpt", "-o", "model.pt"]) == 0
+    novelty = Annotator("model.pt").predict([glass])[0][:, 1]
+    assert np.isfinite(novelty).all()
+    assert novelty[7] < 0.5
+
+
 @pytest.mark.parametrize("config", ["config.yaml", "regression.yaml"])
 @pytest.mark.parametrize(
     ("change", "message"),

@@ -293,6 +293,17 @@ def test_uncertainty_and_spread_are_those_of_glasses_left_out(tmp_path: Path) ->
     assert (model(*graph_of(hot).inputs)[:, 2] > 0.5).float().mean() > 0.9
 
 
+def test_atoms_with_equal_surroundings_have_a_novelty(tmp_path: Path) -> None:
+    glasses, generator = [], np.random.default_rng(0)
+    for atoms in GLASSES:  # shuffled, since they all come from one lattice
+        copper = Atoms("Cu" * len(atoms), positions=generator.permutation(atoms.positions))
+        glasses.append(copper + Atoms("Zr", positions=[[60.0, 60.0, 60.0]]))
+    write_labeled(tmp_path / "train.xyz", glasses, [truth(atoms) for atoms in glasses])
+    _, model = fit_files(tmp_path)
+    assert model(*graph_of(glasses[0]).inputs)[-1, 2] == 0.0
+    assert (model(*graph_of(random_glass(6, seed=9)).inputs)[:, 2] > 0.5).any()
+
+
 def test_relatives_are_left_out_together(tmp_path: Path) -> None:
     labels = [truth(atoms) for atoms in GLASSES]
     write_labeled(tmp_path / "train.xyz", [*GLASSES, GLASSES[0]], [*labels, -labels[0]])

@@ -16,7 +16,7 @@ from .config import dump_config
 from .dataset import build_labeled_graphs, checksums_of, read_parts
 from .loop import BEST, CONFIG, LAST, choose_device, output_alone
 from .metrics import compute_metrics
-from .regression import FEWEST_STRUCTURES, Fit, relatives_among
+from .regression import FEWEST_STRUCTURES, Fit, outermost, relatives_among
 from .relatives import families
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _DIGITS = 5  # of the printed coefficients, which are those that are computed with
 _SMALLEST_VARIANCE = 1e-12
-_OUTERMOST = 0.99
 
 
 @dataclass
@@ -258,4 +257,4 @@ def _fill(
         model.center[element] = torch.as_tensor(center)
         model.whitening[element] = torch.as_tensor(whitening)
         distance = (((x - center) @ whitening) ** 2).sum(1)
-        model.distance_scale[element] = float(np.quantile(distance, _OUTERMOST))
+        model.distance_scale[element] = outermost(distance)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from .config import FitConfig
     from .dataset import LabeledFile
 
@@ -38,7 +40,7 @@ are left out together, count as one."""
 
 _SMALLEST_SCALE = 1e-6
 _WHITENING_FLOOR = 0.02  # of standardized densities; directions that hardly vary count for little
-_OUTERMOST = 0.99
+_OUTERMOST, _SMALLEST_DISTANCE = 0.99, 1.0
 
 
 @dataclass(frozen=True)
@@ -361,7 +363,7 @@ class _Fitter:
             center, whitening = _whitening(values, _WHITENING_FLOOR)
             model.local_center[element], model.local_whitening[element] = center, whitening
             distance = ((values - center) @ whitening).square().sum(1)
-            model.distance_scale[0, element] = _quantile(distance)
+            model.distance_scale[0, element] = outermost(distance.cpu().numpy())
         del local
         averages: list[list[Tensor]] = [[] for _ in elements]
         for number, item in enumerate(items):
@@ -375,7 +377,7 @@ class _Fitter:
             center, whitening = _whitening(values, 1e-4)
             model.average_center[element], model.average_whitening[element] = center, whitening
             distance = ((values - center) @ whitening).square().sum(1)
-            model.distance_scale[1, element] = _quantile(distance)
+            model.distance_scale[1, element] = outermost(distance.cpu().numpy())
         return predictions
 
     def _held_out(self, predictions: list[Tensor]) -> tuple[Metrics | None, dict[str, Metrics]]:
@@ -432,5 +434,13 @@ def _whitening(values: Tensor, floor: float) -> tuple[Tensor, Tensor]:
     return center.to(values.dtype), (components * scale)[:, order].to(values.dtype)
 
 
-def _quantile(distance: Tensor) -> float:
-    return float(np.quantile(distance.cpu().numpy(), _OUTERMOST))
+def outermost(distance: NDArray[np.floating]) -> float:
+    """Squared distance that a percent of the training atoms exceed, by which others are measured.
+
+    At least that of one standard deviation: atoms with equal surroundings, or a single atom, have
+    no distance from their mean.
+
+    Args:
+        distance: [n], squared, in standard deviations.
+    """
+    return max(_SMALLEST_DISTANCE, float(np.quantile(distance, _OUTERMOST)))
