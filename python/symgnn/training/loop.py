@@ -228,10 +228,22 @@ class Run:
         return self.model if self.averaged is None else self.averaged.module
 
     def validate(self) -> Metrics:
-        """Metrics over all labeled validation atoms, pooled."""
-        predictions = predict(self.validated_model, self.validation_graphs)
+        """Metrics over all labeled validation atoms, pooled.
+
+        Raises:
+            DatasetError: a prediction is not finite.
+        """
+        predictions = np.concatenate(predict(self.validated_model, self.validation_graphs))
+        if not np.isfinite(predictions).all():
+            raise self._diverged("validation prediction", "not finite")
         labels = [item.label.cpu().numpy() for item in self.validation_graphs]
-        return compute_metrics(np.concatenate(predictions), np.concatenate(labels))
+        return compute_metrics(predictions, np.concatenate(labels))
+
+    def _diverged(self, what: str, value: float | str) -> DatasetError:
+        return DatasetError(
+            f"the {what} became {value} in epoch {self.epoch + 1}: lower "
+            "optimizer.learning_rate or optimizer.gradient_clip, and check the labels"
+        )
 
     def _train_epoch(self) -> float:
         self.model.train()
@@ -248,10 +260,7 @@ class Run:
             loss = (batch.weight[labeled] * error.square()).mean()
             value = loss.item()
             if not math.isfinite(value):
-                raise DatasetError(
-                    f"the loss became {value} in epoch {self.epoch + 1}: lower "
-                    "optimizer.learning_rate or optimizer.gradient_clip, and check the labels"
-                )
+                raise self._diverged("loss", value)
             self.optimizer.zero_grad()
             loss.backward()
             if self.config.optimizer.gradient_clip is not None:
