@@ -246,6 +246,14 @@ def test_atoms_and_their_labels_are_put_in_spatial_order():
     assert distance_in_memory(ordered) < 0.6 * distance_in_memory(atoms)
 
 
+def test_an_impossible_atom_is_named_by_its_place_in_the_file(settings, tmp_path):
+    broken = labeled_glass(1)
+    broken.positions[37, 1] = np.nan
+    write_structures(tmp_path / "train.xyz", [labeled_glass(2), broken])
+    with pytest.raises(DatasetError, match=r"train\.xyz:1: .* first at index 37:"):
+        train(settings, base=tmp_path)
+
+
 def test_atoms_without_label_do_not_teach(settings, tmp_path):
     """Their value cannot matter, since it is NaN; so the rest must give a finite loss."""
     structures = [labeled_glass(seed) for seed in (1, 2, 3)]

@@ -230,8 +230,11 @@ def label_candidates(atoms: ase.Atoms) -> str:
 def in_spatial_order(atoms: ase.Atoms) -> ase.Atoms:
     """The same structure, labels included, with its atoms along a space-filling curve.
 
-    Neighbors are then close in memory: a tenth of an epoch of the paper's network.
+    Neighbors are then close in memory: a tenth of an epoch of the paper's network. A structure with
+    positions that are not finite stays as it is, so that whoever refuses it names the right atom.
     """
+    if not np.isfinite(atoms.positions).all():
+        return atoms
     order = load_core().spatial_order(atoms.positions, atoms.cell.array, atoms.pbc)
     ordered: ase.Atoms = atoms[order]
     return ordered
