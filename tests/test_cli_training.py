@@ -440,6 +440,16 @@ def test_ctrl_c_during_a_fit_leaves_what_was_there(before: dict[str, bytes], mom
     assert files_of_run() == before
 
 
+def test_what_resume_continues(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "config.yaml", "--resume"]) == 0
+    assert capsys.readouterr().err.startswith("nothing to resume in run: a new run begins\n")
+    assert run(["train", "run/config.yaml", "--resume"]) == 1
+    assert "run is itself the output of a run: to continue that" in complaint(capsys)
+    assert not Path("run/run").exists()
+    assert run(["train", "config.yaml", "--resume", "epochs=2"]) == 0
+    assert "nothing to resume" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("architecture", ["density_regression", "formula"])
 def test_a_fit_does_not_write_where_another_process_trains(
     architecture: str, capsys: pytest.CaptureFixture[str]

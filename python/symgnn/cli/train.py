@@ -74,9 +74,12 @@ def train(
             raise typer.BadParameter("this model is fitted at once: leave out --resume")
         _fit(settings, config.parent)
         return
+    from symgnn.training.loop import LAST
     from symgnn.training.loop import train as run
 
     folder = config.parent / settings.output
+    if resume and not (folder / LAST).exists() and not (config.parent / LAST).exists():
+        print(f"nothing to resume in {folder}: a new run begins", file=sys.stderr)
     try:
         with _EpochProgress(settings.epochs) as report:
             result = run(settings, base=config.parent, resume=resume, report=report)

@@ -139,6 +139,11 @@ class Run:
         self.output = base / config.output
         if self.output.resolve() == base.resolve():
             raise ConfigError("output: name a folder of its own, beside the configuration")
+        if resume and (base / LAST).exists():
+            raise ConfigError(
+                f"{base} is itself the output of a run: to continue that, give --resume with the "
+                "configuration that it was started with, not with the copy in the output"
+            )
         previous = self._previous(resume)
         data = config.data
         parts = read_parts(
