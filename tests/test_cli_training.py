@@ -163,6 +163,13 @@ def test_what_cannot_be_trained_on(
         (["train", "none.yaml"], 1, "cannot read"),
         (["train", "config.yaml", "model.depth=3"], 1, "model.depth: unknown key"),
         (["train", "config.yaml", "data.train=[none.xyz]"], 1, "does not exist"),
+        (["train", "config.yaml", "optimizer.learning_rate=.inf"], 1, "finite number"),
+        (["train", "config.yaml", "model={architecture: formula, smoothing: .inf}"], 1, "finite"),
+        (
+            ["train", "config.yaml", "model={architecture: density_regression, strength: .inf}"],
+            1,
+            "model.strength: Input should be a finite number",
+        ),
         (["train", "config.yaml", "output=train.xyz"], 1, "cannot write"),
         (["train", "config.yaml", "--device", "abacus"], 1, "abacus"),
         (["train", "--preset", "other"], 1, "paper, lengths, cuzr"),

@@ -178,6 +178,7 @@ def two_structures(path: Path) -> None:
         (None, ["--atoms", "Al"], "one of the elements Cu, Zr"),
         (None, ["--atom", "0", "--set", "speed=9"], "--set speed"),
         (None, ["--atom", "0", "--set", "steps"], "write KEY=VALUE"),
+        (None, ["--atom", "0", "--set", "steps=[1"], "--set steps=[1: the value is not YAML"),
         (None, ["--atom", "0", "--plot", "picture"], "end it in .png"),
         (None, ["--atom", "0", "--plot", "missing/e.png"], "there is no folder missing"),
         (with_isolated_atom, ["--atom", "27"], "atom 27 has no neighbors within 4 Å"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import multiprocessing
 import os
 import signal
@@ -155,6 +156,11 @@ def test_what_a_user_can_put_right_is_one_line(
     write(tmp_path / "flat.traj", atoms)
     assert "has no volume" in complaint(*label(tmp_path / "flat.traj", catalog))
     assert not catalog.exists()
+    damaged = tmp_path / "damaged.data.xz"
+    damaged.write_bytes(lzma.compress(b"2 atoms")[:12] + bytes(40))
+    assert "damaged.data.xz cannot be read" in complaint(
+        *label(damaged, catalog, "--elements", "Cu")
+    )
     assert "knows Cu, Zr but not Al" in complaint(
         "label", str(write_aluminum(tmp_path)), "-o", str(catalog)
     )

@@ -512,7 +512,15 @@ def test_requests_that_cannot_be_met(
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["histogram"], ["slice", "a.xyz"], ["unknown"], ["gr", "a", "--range", "x"]]
+    "arguments",
+    [
+        [],
+        ["histogram"],
+        ["slice", "a.xyz"],
+        ["unknown"],
+        ["gr", "a", "--range", "x"],
+        ["correlation", "a", "-o", "b.png", "--seed", "-1"],
+    ],
 )
 def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["plot", *arguments]) == 2

@@ -261,6 +261,21 @@ def test_what_cannot_be_read_is_named(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("ending", ["xyz.gz", "xyz.xz", "dump.gz", "dump.xz"])
+@pytest.mark.parametrize("place", [20, -200])
+def test_a_damaged_compression_is_named(
+    tmp_path: Path, glass: Atoms, ending: str, place: int
+) -> None:
+    path = tmp_path / f"a.{ending}"
+    write_structures(path, [glass] * 5)
+    content = bytearray(path.read_bytes())
+    content[place : place + 100] = bytes(byte ^ 0x5A for byte in content[place : place + 100])
+    path.write_bytes(content)
+    with pytest.raises(StructureError, match="cannot be read") as caught:
+        read_structures(path)
+    assert path.name in str(caught.value)
+
+
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(StructureError, match="does not exist"):
         read_structures(tmp_path / "none.xyz")
@@ -268,7 +283,7 @@ def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
         read_structures(tmp_path)
 
 
-@pytest.mark.parametrize("index", [5, "7", "first", "1:2:3:4"])
+@pytest.mark.parametrize("index", [5, "7", "first", "1:2:3:4", "::0"])
 def test_an_index_that_selects_nothing_is_named(
     tmp_path: Path, glass: Atoms, index: int | str
 ) -> None:

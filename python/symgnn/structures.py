@@ -6,9 +6,11 @@ three formats that carry barriers to other tools: extended XYZ, LAMMPS dump, and
 
 from __future__ import annotations
 
+import lzma
 import os
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -35,6 +37,7 @@ _BEGINNING = 4096  # characters that decide whether a file is LAMMPS's
 _ORIGIN = "Origin"  # key of extended XYZ, as OVITO reads and writes it
 _COMPRESSIONS = (".gz", ".bz2", ".xz")
 _DUMP_SUFFIXES = (".dump", ".lammpstrj")
+_UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error)  # also of a damaged compression
 
 
 # --- reading ----------------------------------------------------------------------------------
@@ -71,6 +74,16 @@ def iterate_structures(
         yield from _iterate_file(Path(path), str(path), elements, index)
 
 
+def is_lammps_file(path: str | Path) -> bool:
+    """Whether a file is a LAMMPS data or text dump file, compressed or not, by its beginning.
+
+    Raises:
+        StructureError: a missing, empty or damaged file.
+    """
+    beginning = _beginning_of(Path(path), str(path))
+    return lammps_files.is_data(beginning) or lammps_files.is_dump(beginning)
+
+
 def _iterate_file(
     path: Path, name: str, elements: Sequence[str] | None, index: int | str
 ) -> Iterator[Atoms]:
@@ -92,7 +105,7 @@ def _iterate_file(
             yield from _iterate_ase(path, index)
     except StructureError as error:
         raise StructureError(f"{name}: {error}") from error
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (*_UNREADABLE, UnicodeDecodeError) as error:
         raise StructureError(f"{name} cannot be read: {error}") from error
 
 
@@ -144,7 +157,7 @@ def _parse_index(index: int | str) -> int | slice:
         parsed: int | slice | str = string2index(index)
     except (ValueError, TypeError):
         parsed = index
-    if isinstance(parsed, str):
+    if isinstance(parsed, str) or (isinstance(parsed, slice) and parsed.step == 0):
         raise StructureError(
             f"index {index!r} selects no structures: write a number, or start:stop:step"
         )
@@ -159,7 +172,7 @@ def _beginning_of(path: Path, name: str) -> str:
     try:
         with open_with_compression(str(path), "rb") as file:
             beginning = file.read(_BEGINNING)
-    except (OSError, EOFError) as error:
+    except _UNREADABLE as error:
         raise StructureError(f"{name} cannot be read: {error}") from error
     if not beginning.strip():
         raise StructureError(f"{name} is empty: expected a structure")

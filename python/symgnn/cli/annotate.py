@@ -148,6 +148,15 @@ def _targets(
     from symgnn.files import make_folder
     from symgnn.structures import STANDARD_STREAM
 
+    for source in sources:
+        if not Path(source).name:
+            raise StructureError(
+                f"{source or 'an empty name'} is no file: name the structure files"
+            )
+    if suffix is not None and Path(suffix).name != suffix:
+        raise SymGNNError(
+            f"--suffix {suffix}: an ending of names, such as .barriers.csv, has no folder: -o does"
+        )
     if output is not None:
         folder = output.endswith("/") or Path(output).is_dir()
         if not folder and len(sources) == 1:

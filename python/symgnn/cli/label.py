@@ -158,15 +158,11 @@ def search(
 
 def _file_elements(path: Path, elements: str | None) -> list[str] | None:
     """``--elements`` also names the types of a LAMMPS file; other files name theirs themselves."""
-    from ase.io.formats import open_with_compression
-
-    from symgnn.lammps_files import is_data, is_dump
+    from symgnn.structures import is_lammps_file
 
     if elements is None or not path.is_file():
         return None
-    with open_with_compression(str(path), "rb") as file:
-        beginning = file.read(4096).decode("utf-8", errors="replace")
-    return element_names(elements) if is_data(beginning) or is_dump(beginning) else None
+    return element_names(elements) if is_lammps_file(path) else None
 
 
 def _open(path: Path, origin: Origin, atoms: Atoms, potential: Potential) -> Catalog:

@@ -91,7 +91,10 @@ def read_settings(changes: list[str], settings: type[Settings], **fixed: Any) ->
         key, equals, value = change.partition("=")
         if not equals:
             raise ConfigError(f"--set {change}: write KEY=VALUE")
-        values[key] = yaml.safe_load(value)
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {change}: the value is not YAML") from None
     try:
         return settings(**values)
     except ValidationError as error:

@@ -151,7 +151,7 @@ def correlation(
     structure: StructureArgument,
     output: OutputOption,
     cutoff: RangeOption = 12.0,
-    seed: Annotated[int, typer.Option("--seed", help="Of the permutations.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the permutations.")] = 0,
     column: ColumnOption = "energy_barrier",
     elements: ElementsOption = None,
     index: IndexOption = ":",

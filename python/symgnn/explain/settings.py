@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class ExplanationSettings(BaseModel):
     """Of the edge mask and of what it is compared with."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
     steps: int = Field(80, ge=1)
     """Of the optimization of the mask."""

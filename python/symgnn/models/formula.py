@@ -39,7 +39,7 @@ class Term(BaseModel):
     ``bond_order``: q_l² of degree l = ``value``.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     quantity: Quantity
     """Its kind."""

@@ -14,7 +14,7 @@ from .normalization import Normalization  # noqa: TC001  pydantic reads it at ru
 class NetworkConfig(BaseModel):
     """Configuration of an architecture; each has its own subclass beside its network."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     architecture: str
     cutoff: float = Field(5.0, gt=0.0)

@@ -19,7 +19,7 @@ from .symmetrization import Distribution, Symmetrization
 class SymmetrizationConfig(BaseModel):
     """What the network averages over, and where."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     level: Literal["edge", "output"] = "edge"
     """``edge``: average the edge embedding. ``output``: average the prediction of the whole

@@ -33,7 +33,7 @@ _FITTED = ("density_regression", "formula")
 class DataConfig(BaseModel):
     """Where the labeled structures are."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     train: list[str] = []
     """Files with labeled structures; anything `symgnn annotate` reads. Relative to the config.
@@ -58,7 +58,7 @@ class DataConfig(BaseModel):
 class OptimizerConfig(BaseModel):
     """Adam or AdamW, with an optional schedule."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: Literal["adam", "adamw"] = "adamw"
     """``adamw`` keeps weight decay apart from the gradient."""
@@ -79,7 +79,7 @@ class OptimizerConfig(BaseModel):
 class RunConfig(BaseModel):
     """What the training of a network and a fit in closed form share."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     data: DataConfig = DataConfig()
     """What to learn from."""
