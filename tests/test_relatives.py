@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from conftest import random_glass
 from symgnn.graph import Graph, build_graph
 from symgnn.samples import sample_glass
+from symgnn.training import relatives
 from symgnn.training.relatives import families, shared_neighbors
 
 CUTOFF = 5.0
@@ -67,6 +68,15 @@ def test_families(kinds: list[int], seed: int) -> None:
         assert (found[a] == found[b]) == (kinds[a] == kinds[b])
     assert found[0] == 0
     assert sorted(set(found)) == [0, 1, 2]
+
+
+def test_neighbors_are_searched_once_for_each_structure(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = [graph_of(random_glass(4, seed=seed)) for seed in range(6)]
+    seen = []
+    search = relatives._nearest_pairs
+    monkeypatch.setattr(relatives, "_nearest_pairs", lambda graph: seen.append(1) or search(graph))
+    assert families(graphs) == list(range(6))
+    assert len(seen) == 6
 
 
 def test_no_structures() -> None:

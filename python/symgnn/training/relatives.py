@@ -34,9 +34,7 @@ def shared_neighbors(first: Graph, second: Graph) -> float:
     """
     if len(first.species) != len(second.species):
         return 0.0
-    pairs = _nearest_pairs(first), _nearest_pairs(second)
-    smaller = min(len(found) for found in pairs)
-    return len(np.intersect1d(*pairs, assume_unique=True)) / max(smaller, 1)
+    return _shared(_nearest_pairs(first), _nearest_pairs(second))
 
 
 def families(graphs: Sequence[Graph]) -> list[int]:
@@ -46,14 +44,22 @@ def families(graphs: Sequence[Graph]) -> list[int]:
     a common relative.
     """
     family = list(range(len(graphs)))
-    for number, graph in enumerate(graphs):
+    size = [len(graph.species) for graph in graphs]
+    pairs = [_nearest_pairs(graph) for graph in graphs]
+    for number in range(len(graphs)):
         for other in range(number):
-            related = family[other] != family[number]
-            if related and shared_neighbors(graph, graphs[other]) > _RELATED:
+            possible = family[other] != family[number] and size[other] == size[number]
+            if possible and _shared(pairs[number], pairs[other]) > _RELATED:
                 joined = family[other], family[number]
                 family = [min(joined) if of in joined else of for of in family]
     order = list(dict.fromkeys(family))
     return [order.index(of) for of in family]
+
+
+def _shared(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
+    """Share of the pairs of the structure with fewer of them that the other has too."""
+    common = np.intersect1d(first, second, assume_unique=True)
+    return len(common) / max(min(len(first), len(second)), 1)
 
 
 def _nearest_pairs(graph: Graph) -> NDArray[np.int64]:
