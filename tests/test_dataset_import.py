@@ -13,6 +13,7 @@ from ase.io import read
 from symgnn.cli import run
 from symgnn.dataset_import import read_published_pickle
 from symgnn.errors import DatasetError
+from symgnn.structures import read_structures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -174,6 +175,16 @@ def test_import_dataset_writes_one_file_each(tmp_path: Path) -> None:
             atol=1e-8,
         )
     assert run(["import-dataset", *pickles, "-o", str(tmp_path / "one.xyz")]) == 1
+
+
+@pytest.mark.parametrize("name", ["one.xyz", "one.xyz.gz", "one.extxyz.xz"])
+def test_import_dataset_writes_one_file(tmp_path: Path, name: str) -> None:
+    published_file = as_pickle(tmp_path / "a.pkl", published())
+    output = tmp_path / name
+    assert run(["import-dataset", str(published_file), "-o", str(output)]) == 0
+    assert output.is_file()
+    (atoms,) = read_structures(output)
+    assert "energy_barrier" in atoms.arrays
 
 
 def test_two_pickles_of_one_name_do_not_overwrite_each_other(tmp_path: Path) -> None:

@@ -120,6 +120,14 @@ def test_predictions_are_no_labels_in_any_format(
     assert "predictions of" in complaint(capsys)
 
 
+@pytest.mark.parametrize("again", ["pair.xyz", "./pair.xyz", "link.xyz", "copy.xyz"])
+def test_no_structure_counts_twice(again: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("link.xyz").symlink_to("pair.xyz")
+    shutil.copy("pair.xyz", "copy.xyz")
+    assert run(["evaluate", "model.pt", "pair.xyz", "single.xyz", again]) == 1
+    assert f"{Path(again)} is the same as pair.xyz; name every file once" in complaint(capsys)
+
+
 @pytest.mark.parametrize("std", [False, True])
 def test_errors_of_labels_are_not_taken_for_those_of_the_model(std: bool) -> None:
     write_tiny_model(Path("model.pt"), std=std)

@@ -14,7 +14,7 @@ from .annotator import Annotator
 from .errors import DatasetError, StructureError, SymGNNError
 from .files import make_folder
 from .keys import ENERGY_BARRIER, ENERGY_BARRIER_STD, MODEL, PREDICTIONS
-from .structures import read_structures, write_structures
+from .structures import STANDARD_STREAM, read_structures, write_structures
 from .training.dataset import checksum, label_candidates, label_of
 from .training.metrics import (
     Intervals,
@@ -165,19 +165,21 @@ def evaluate_files(
         report: called with the name of each structure when it is done.
 
     Raises:
-        DatasetError: labels whose correlation is undefined, or a column that nothing has.
+        DatasetError: a file that is named twice or has the content of another, labels whose
+            correlation is undefined, or a column that nothing has.
         ModelError, StructureError: as :class:`symgnn.Annotator` and ``read_structures``.
         SymGNNError: predictions cannot be written.
     """
+    checksums = _checksums(files)
     annotator = Annotator(model, device=device, threads=threads)
     targets = [None] * len(files) if predictions is None else _targets(files, predictions)
     column = ENERGY_BARRIER if label is None else label
     results: list[StructureEvaluation] = []
     candidates = "none"
     parts = _training_parts(annotator)
-    for file, target in zip(files, targets, strict=True):
+    for file, sha256, target in zip(files, checksums, targets, strict=True):
         structures = read_structures(file, elements=elements)
-        part = parts.get(checksum(file)) if parts else None
+        part = parts.get(sha256)
         for number, atoms in enumerate(structures):
             candidates = label_candidates(atoms)
             name = str(file) if len(structures) == 1 else f"{file}:{number}"
@@ -192,6 +194,17 @@ def evaluate_files(
             f"{results[-1].name}: {candidates}); name the column with --label COLUMN"
         )
     return Evaluation(results)
+
+
+def _checksums(files: Sequence[Path]) -> list[str]:
+    """SHA-256 of each file; of what is no file, which reading will refuse, the name."""
+    found: dict[str, Path] = {}
+    for file in files:
+        sha256 = checksum(file) if file.is_file() or str(file) == STANDARD_STREAM else str(file)
+        if sha256 in found:
+            raise DatasetError(f"{file} is the same as {found[sha256]}; name every file once")
+        found[sha256] = file
+    return list(found)
 
 
 def _training_parts(annotator: Annotator) -> dict[str, str]:

@@ -296,10 +296,7 @@ def format_of(path: str | Path) -> str:
     """
     if str(path) == STANDARD_STREAM:
         return "extxyz"
-    suffixes = [suffix.lower() for suffix in Path(path).suffixes]
-    if suffixes and suffixes[-1] in _COMPRESSIONS:
-        suffixes.pop()
-    suffix = suffixes[-1] if suffixes else ""
+    suffix = uncompressed(path).suffix.lower()
     if suffix in (".xyz", ".extxyz"):
         return "extxyz"
     if suffix in _DUMP_SUFFIXES:
@@ -310,6 +307,12 @@ def format_of(path: str | Path) -> str:
         f"the name {Path(path).name} does not say in which format to write: end it in .xyz, .dump,"
         f" .lammpstrj or .csv, or give --format {', '.join(_FRAME_WRITERS)}"
     )
+
+
+def uncompressed(path: str | Path) -> Path:
+    """``glass.xyz.gz`` → ``glass.xyz``; any other name as it is."""
+    path = Path(path)
+    return path.with_suffix("") if path.suffix.lower() in _COMPRESSIONS else path
 
 
 def _frame_writer(format: str) -> _AppendFrame:

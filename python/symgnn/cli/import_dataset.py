@@ -30,9 +30,9 @@ def import_dataset(
     from symgnn.errors import DatasetError
     from symgnn.files import make_folder
     from symgnn.keys import ENERGY_BARRIER
-    from symgnn.structures import write_structures
+    from symgnn.structures import uncompressed, write_structures
 
-    one_file = output.suffix in (".xyz", ".extxyz")
+    one_file = uncompressed(output).suffix in (".xyz", ".extxyz")
     if one_file and len(pickles) > 1:
         raise DatasetError(f"{len(pickles)} files cannot go into {output}: name a folder with -o")
     if len({path.stem for path in pickles}) < len(pickles):
