@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -289,6 +290,47 @@ def test_ctrl_c_loses_nothing_that_was_written(tmp_path: Path, model: str, glass
     assert f"interrupted after {len(kept)} structure" in message
     assert 0 < len(kept) < 1500
     assert all("energy_barrier" in atoms.arrays for atoms in kept)
+
+
+@pytest.mark.parametrize("verb", ["annotate", "quench"])
+def test_the_end_of_a_batch_job_leaves_nothing_temporary(
+    tmp_path: Path, model: str, glass: Atoms, verb: str
+) -> None:
+    """SIGTERM; LAMMPS, which a quench runs in a process group of its own, ends with it."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    if verb == "annotate":
+        command = ["annotate", "-", "-m", model, "-o", "out.xyz"]
+    else:
+        command = ["quench", "Cu64Zr36", "--atoms", "200", "--rate", "1e10", "-o", "quenched"]
+    process = subprocess.Popen(
+        [SYMGNN, *command],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TMPDIR": str(temporary)},
+    )
+    begun = "temporary/symgnn-*/*" if verb == "annotate" else "quenched/*/melt.log"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not list(tmp_path.glob(begun)):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert b"Traceback" not in message
+    assert list(temporary.iterdir()) == []
+    if verb == "quench":  # nobody holds the lock, which LAMMPS inherits, any longer
+        (lock,) = tmp_path.glob("quenched/*/.lock")
+        with lock.open() as file:
+            deadline = time.monotonic() + 10
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    assert time.monotonic() < deadline
+                    time.sleep(0.1)
 
 
 # --- info, sample, potential ------------------------------------------------------------------

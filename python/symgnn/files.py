@@ -124,20 +124,28 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait until the block is done, so that it never leaves half a record."""
+    """Let Ctrl-C and SIGTERM wait until the block is done, so that they never leave half a record.
+
+    Where nothing handles SIGTERM, it ends the process at once.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    arrived = False
+    arrived: list[int] = []
 
-    def remember(_signal: int, _frame: FrameType | None) -> None:
-        nonlocal arrived
-        arrived = True
+    def remember(number: int, _frame: FrameType | None) -> None:
+        arrived.append(number)
 
-    previous = signal.signal(signal.SIGINT, remember)
+    waiting = [signal.SIGINT]
+    if callable(signal.getsignal(signal.SIGTERM)):
+        waiting.append(signal.SIGTERM)
+    previous = [signal.signal(number, remember) for number in waiting]
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in zip(waiting, previous, strict=True):
+            signal.signal(number, handler)
+    if signal.SIGTERM in arrived:
+        signal.raise_signal(signal.SIGTERM)
     if arrived:
         raise KeyboardInterrupt

@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import signal
 import sys
 import traceback
 from typing import Annotated, Any, Final, cast
@@ -144,6 +145,9 @@ def run(arguments: list[str]) -> int:
 
 def main() -> None:
     """Entry point of the ``symgnn`` program."""
+    # The time limit of a batch system: leave like after an error, so that nothing temporary stays.
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     sys.exit(run(sys.argv[1:]))
 
 
