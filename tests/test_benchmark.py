@@ -267,6 +267,7 @@ def test_failures_are_one_line(
     assert message.count("\n") == 1
 
 
+@pytest.mark.usefixtures("children_heed_ctrl_c")
 def test_interruption_keeps_what_was_measured(tmp_path: Path) -> None:
     path = tmp_path / "speed.json"
     process = subprocess.Popen(
@@ -284,6 +285,7 @@ def test_interruption_keeps_what_was_measured(tmp_path: Path) -> None:
     assert len(row["series"]["annotation"]["best"]) >= 1
 
 
+@pytest.mark.usefixtures("children_heed_ctrl_c")
 @pytest.mark.parametrize("ranks", ["1", "2"])
 def test_interruption_ends_lammps(tmp_path: Path, ranks: str) -> None:
     arguments = ["--live", "--sizes", "4000", "--threads", ranks, "-o", tmp_path / "live.json"]
