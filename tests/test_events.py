@@ -180,12 +180,17 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_a_kill_left_half_written_is_rolled_back_by_readers(tmp_path: Path) -> None:
-    path = tmp_path / "catalog.db"
+def twenty_searches(folder: Path) -> tuple[Path, bytes]:
+    """A catalog, and the bytes of its file."""
+    path = folder / "catalog.db"
     with Catalog.append(path, ORIGIN, ATOMS) as catalog:
         for search in range(20):
             catalog.add(Task(0, search, 1), saddle(1.0), 1.0, configurations=True)
-    whole = path.read_bytes()
+    return path, path.read_bytes()
+
+
+def test_what_a_kill_left_half_written_is_rolled_back_by_readers(tmp_path: Path) -> None:
+    path, whole = twenty_searches(tmp_path)
     subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False)
     assert path.read_bytes() != whole
     assert path.with_name("catalog.db-journal").stat().st_size > 0
@@ -197,11 +202,7 @@ def test_what_a_kill_left_half_written_is_rolled_back_by_readers(tmp_path: Path)
 
 
 def test_a_damaged_page_is_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "catalog.db"
-    with Catalog.append(path, ORIGIN, ATOMS) as catalog:
-        for search in range(20):
-            catalog.add(Task(0, search, 1), saddle(1.0), 1.0, configurations=True)
-    whole = path.read_bytes()
+    path, whole = twenty_searches(tmp_path)
     size = int.from_bytes(whole[16:18], "big")
     complaints = []
     for page in range(1, len(whole) // size):
