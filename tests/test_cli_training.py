@@ -274,6 +274,17 @@ def write_regression(structures: int = 3) -> None:
     Path("regression.yaml").write_text(yaml.safe_dump(config))
 
 
+def test_relatives_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """A strained copy is no structure of its own: three slabs and one copy are three."""
+    write_regression()
+    copy = read_structures("slabs.xyz")[1]
+    copy.set_cell(copy.cell.array * [1.03, 1.0, 1.0], scale_atoms=True)
+    write_labeled(Path("copy.xyz"), [copy], [coordination(copy)])
+    assert run(["train", "regression.yaml", "data.train=[slabs.xyz,copy.xyz]"]) == 0
+    line = "slabs.xyz:1, copy.xyz: nearly the same structure, and left out together\n"
+    assert capsys.readouterr().err == line
+
+
 def test_density_regression_from_labels_to_barriers(capsys: pytest.CaptureFixture[str]) -> None:
     write_regression()
     assert run(["train", "regression.yaml", "data.validation=[validation.xyz]"]) == 0
