@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 
 _UNFINISHED = ".unfinished-"
-_LOCK = ".lock"
 
 
 @contextmanager
@@ -87,23 +86,20 @@ def make_folder(path: str | Path) -> Path:
 
 
 @contextmanager
-def locked(folder: Path, busy: str) -> Iterator[None]:
-    """Keep other processes out of a folder, which is made if it is missing.
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Keep other processes out while the block runs, by a file that is removed after it.
 
-    The lock ends with the process, however that ends. A folder that was made for the block and is
-    empty after it is removed again.
+    The lock ends with the process, however that ends.
 
     Args:
-        folder: where each of the processes writes.
+        path: of the lock file, in a folder that exists.
         busy: what to say where another process holds the lock.
 
     Raises:
-        SymGNNError: another process holds it, or the folder cannot be written.
+        SymGNNError: another process holds it, or it cannot be written.
     """
-    made = not folder.exists()
-    name = make_folder(folder) / _LOCK
-    with cannot_write(folder):
-        file = name.open("w")
+    with cannot_write(path.parent):
+        file = path.open("w")
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -117,9 +113,7 @@ def locked(folder: Path, busy: str) -> Iterator[None]:
             yield
         finally:
             with suppress(OSError):
-                name.unlink()
-                if made:
-                    folder.rmdir()
+                path.unlink()
 
 
 @contextmanager

@@ -7,25 +7,25 @@ every few seconds, the catalog stays one file, and network file systems carry it
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
-import os
 import sqlite3
 import zlib
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from ase import Atoms
 
 from symgnn.errors import StructureError, SymGNNError
+from symgnn.files import locked
 from symgnn.landscape.saddle import MOVED, PHASES, SAME_MINIMUM, SaddleSettings, Search
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -165,11 +165,11 @@ class Tally:
 class Catalog:
     """An open catalog. Use it in a ``with`` block, or ``close`` it."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
-        """Use ``create``, ``append`` or ``read``."""
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        """Use ``append`` or ``read``."""
         self.path = path
         self._connection = connection
-        self._lock = lock
+        self._held = ExitStack()
 
     @classmethod
     def append(cls, path: Path, origin: Origin, atoms: Atoms | None = None) -> Catalog:
@@ -183,19 +183,17 @@ class Catalog:
         Raises:
             SymGNNError: another process writes to it, another origin, no catalog, or a full disk.
         """
-        lock = _lock(path)
-        try:
+        with ExitStack() as held:
+            held.enter_context(_alone(path))
             with _failures(path):
-                connection = _connect(path, "rwc" if atoms is not None else "rw")
-                catalog = cls(path, connection, lock)
+                catalog = cls(path, _connect(path, "rwc" if atoms is not None else "rw"))
+                held.callback(catalog._connection.close)
                 if atoms is not None and not catalog._tables():
                     catalog._begin(origin, atoms)
             catalog._check_format()
             catalog._check_origin(origin)
             catalog._upgrade()
-        except BaseException:
-            _unlock(path, lock)
-            raise
+            catalog._held = held.pop_all()
         return catalog
 
     @classmethod
@@ -210,7 +208,7 @@ class Catalog:
         if not path.is_file():
             raise SymGNNError(f"there is no catalog {path}; `symgnn label STRUCTURE -o` makes one")
         with _failures(path):
-            catalog = cls(path, _connect(path, "rw"), None)
+            catalog = cls(path, _connect(path, "rw"))
             catalog._connection.execute("PRAGMA query_only = TRUE")
             catalog._check_format()
             if catalog._about("format") != str(_FORMAT):
@@ -437,8 +435,7 @@ class Catalog:
     def close(self) -> None:
         """Let other processes write."""
         self._connection.close()
-        if self._lock is not None:
-            _unlock(self.path, self._lock)
+        self._held.close()
 
     def __enter__(self) -> Self:
         return self
@@ -456,36 +453,13 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _lock(path: Path) -> IO[str]:
+def _alone(path: Path) -> AbstractContextManager[None]:
     """Keep a second writer away, which would run the same searches."""
     # Not the catalog itself: SQLite gives its own locks up when any descriptor of it is closed.
-    name = _lock_of(path)
-    try:
-        file = name.open("w")
-    except OSError as error:
-        raise SymGNNError(
-            f"cannot write {path}: {error.strerror}; choose another place for the catalog"
-        ) from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise SymGNNError(
-            f"another process writes to {path}: wait for it, or give -o another name"
-        ) from None
-    if os.fstat(file.fileno()).st_nlink == 0:  # removed by its holder after we opened it
-        file.close()
-        return _lock(path)
-    return file
-
-
-def _unlock(path: Path, lock: IO[str]) -> None:
-    _lock_of(path).unlink(missing_ok=True)
-    lock.close()
-
-
-def _lock_of(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
+    return locked(
+        path.with_name(f".{path.name}.lock"),
+        f"another process writes to {path}: wait for it, or give -o another name",
+    )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import ctypes
 import math
 import sys
 import time
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,7 @@ from .dataset import (
 from .metrics import Metrics, compute_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from contextlib import AbstractContextManager
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from ..graph import Graph
@@ -116,13 +116,25 @@ def train(
         return Run(config, base=base, resume=resume).train(report)
 
 
-def output_alone(folder: Path) -> AbstractContextManager[None]:
-    """No other training or fit works in the output folder: each would break the other's files."""
-    return locked(
-        folder,
-        f"another `symgnn train` works in {folder}: wait for it, or give output=FOLDER with another"
-        " name",
-    )
+@contextmanager
+def output_alone(folder: Path) -> Iterator[None]:
+    """No other training or fit works in the output folder: each would break the other's files.
+
+    A folder that was made for the block and is empty after it is removed again.
+    """
+    made = not folder.exists()
+    make_folder(folder)
+    try:
+        with locked(
+            folder / ".lock",
+            f"another `symgnn train` works in {folder}: wait for it, or give output=FOLDER with"
+            " another name",
+        ):
+            yield
+    finally:
+        if made:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 class Run:
