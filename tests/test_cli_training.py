@@ -285,6 +285,28 @@ def test_relatives_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == line
 
 
+@pytest.mark.parametrize("architecture", ["symgnn", "density_regression", "formula"])
+def test_validation_on_a_relative_is_warned_of(
+    architecture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_regression()
+    config = yaml.safe_load(Path("regression.yaml").read_text())
+    if architecture == "symgnn":
+        config |= {"model": {"architecture": "symgnn", "width": 8, "heads": [1]}, "epochs": 1}
+    elif architecture == "formula":
+        config["model"] = {"architecture": "formula"}
+    Path("train.yaml").write_text(yaml.safe_dump(config))
+    copy = read_structures("slabs.xyz")[1]
+    copy.set_cell(copy.cell.array * [1.03, 1.0, 1.0], scale_atoms=True)
+    write_labeled(Path("copy.xyz"), [copy], [coordination(copy)])
+
+    for validation, warned in (("copy", 1), ("validation", 0)):
+        assert run(["train", "train.yaml", f"data.validation=[{validation}.xyz]"]) == 0
+        line = "warning: validation: copy.xyz is nearly the same structure as slabs.xyz:1: scores"
+        assert capsys.readouterr().err.count(line) == warned
+        shutil.rmtree("run")
+
+
 def test_density_regression_from_labels_to_barriers(capsys: pytest.CaptureFixture[str]) -> None:
     write_regression()
     assert run(["train", "regression.yaml", "data.validation=[validation.xyz]"]) == 0

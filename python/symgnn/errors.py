@@ -32,3 +32,7 @@ class Interrupted(SymGNNError):  # noqa: N818  Ctrl-C is no error
 
 class NovelStructureWarning(UserWarning):
     """A model was asked about surroundings unlike those that it was trained on."""
+
+
+class RelatedStructuresWarning(UserWarning):
+    """A validation structure is nearly one of the training structures."""

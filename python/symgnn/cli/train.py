@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from symgnn.errors import Interrupted
+from symgnn.errors import Interrupted, RelatedStructuresWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from symgnn.training.config import FitConfig
     from symgnn.training.loop import Epoch
@@ -72,7 +74,8 @@ def train(
     if isinstance(settings, FitConfig):
         if resume:
             raise typer.BadParameter("this model is fitted at once: leave out --resume")
-        _fit(settings, config.parent)
+        with _warning_at_once():
+            _fit(settings, config.parent)
         return
     from symgnn.training.loop import LAST
     from symgnn.training.loop import train as run
@@ -81,7 +84,7 @@ def train(
     if resume and not (folder / LAST).exists() and not (config.parent / LAST).exists():
         print(f"nothing to resume in {folder}: a new run begins", file=sys.stderr)
     try:
-        with _EpochProgress(settings.epochs) as report:
+        with _EpochProgress(settings.epochs) as report, _warning_at_once():
             result = run(settings, base=config.parent, resume=resume, report=report)
     except KeyboardInterrupt:
         raise Interrupted(
@@ -135,6 +138,19 @@ def _fit(settings: FitConfig, base: Path) -> None:
         if pooled is not None:
             typer.echo(f"{kind}: Pearson {pooled.pearson:.4f}, MAE {pooled.mae:.4f} eV")
     typer.echo(f"next: symgnn export {result.best} -o model.pt")
+
+
+@contextmanager
+def _warning_at_once() -> Iterator[None]:
+    """Warnings are one line each, also that of relatives, before hours are spent on them."""
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RelatedStructuresWarning)
+        warnings.showwarning = show
+        yield
 
 
 class _EpochProgress:

@@ -17,7 +17,7 @@ from .dataset import build_labeled_graphs, checksums_of, read_parts
 from .loop import BEST, CONFIG, LAST, choose_device, output_alone
 from .metrics import compute_metrics
 from .regression import FEWEST_STRUCTURES, Fit, outermost, relatives_among
-from .relatives import families
+from .relatives import families, warn_of_relatives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -144,7 +144,9 @@ def _fit(config: FitConfig, base: Path, report: Callable[[str, int, int], None] 
     pooled = compute_metrics(np.concatenate(held_out), labels)
     validation = None
     if data.validation:
-        others_ = describe("validation", read("validation"))
+        scored = read("validation")
+        warn_of_relatives(graphs, scored)
+        others_ = describe("validation", scored)
         validation = compute_metrics(
             np.concatenate([numbers(structure) for structure in others_]),
             np.concatenate([structure.label for structure in others_]),

@@ -24,6 +24,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .config import FitConfig, OptimizerConfig, TrainingConfig, dump_config, parse_config
 from .dataset import (
     LabeledGraph,
+    Parts,
     build_labeled_graphs,
     checksums_of,
     choose_elements,
@@ -31,6 +32,7 @@ from .dataset import (
     read_parts,
 )
 from .metrics import Metrics, compute_metrics
+from .relatives import warn_of_relatives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -182,6 +184,7 @@ class Run:
         )
         self.checksums = checksums_of(parts)
         self._check_labels()
+        self._warn_of_relatives(parts)
 
         torch.manual_seed(config.seed)
         self.model: nn.Module = build_model(config.model, len(self.elements)).to(self.device)
@@ -320,6 +323,20 @@ class Run:
             compute_metrics(np.zeros_like(pooled), pooled)
         except DatasetError as error:
             raise DatasetError(f"validation files: {error}") from error
+
+    def _warn_of_relatives(self, parts: Parts) -> None:
+        trained, scored = (  # in the order of the files, by which relatives are told
+            build_labeled_graphs(
+                list(parts[part].values()),
+                self.config.data.label,
+                cutoff=self.config.model.cutoff,
+                elements=self.elements,
+                self_edges=False,
+                device=torch.device("cpu"),
+            )
+            for part in ("train", "validation")
+        )
+        warn_of_relatives(trained, scored)
 
     def _scale_labels(self) -> None:
         labels = torch.cat([item.label for item in self.train_graphs])

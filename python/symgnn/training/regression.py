@@ -23,7 +23,7 @@ from .dataset import (
 )
 from .loop import BEST, CONFIG, LAST, choose_device, output_alone
 from .metrics import Metrics, compute_metrics
-from .relatives import families
+from .relatives import families, warn_of_relatives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -155,6 +155,7 @@ class _Fitter:
         self.validation = self._graphs(parts["validation"])
         self.copies = self._copies_of_structures(self._graphs(parts["thermal"]))
         self.family = families([item.graph for item in self.structures])
+        warn_of_relatives(self.structures, self.validation)
         count = max(self.family, default=-1) + 1
         groups = min(self.options.jackknife_groups, count)
         self.groups = [of % groups for of in self.family] if count >= FEWEST_STRUCTURES else []

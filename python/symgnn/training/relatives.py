@@ -6,9 +6,12 @@ their neighbors. Atoms are told by number and element: a copy in another order i
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ..errors import RelatedStructuresWarning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,10 +19,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..graph import Graph
+    from .dataset import LabeledGraph
 
 _NEAREST = 12
 """Neighbors of an atom that are compared, on average; about the first shell of a dense glass."""
 _ELEMENTS = 118
+_NAMED = 3
+"""Structures that a warning names."""
 _RELATED = 0.5
 """Share of pairs in common above which structures are relatives. Chance gives glasses 12 / N; of
 the published Cu-Zr glasses two share all but .003, two .9, and no others more than .07."""
@@ -54,6 +60,32 @@ def families(graphs: Sequence[Graph]) -> list[int]:
                 family = [min(joined) if of in joined else of for of in family]
     order = list(dict.fromkeys(family))
     return [order.index(of) for of in family]
+
+
+def warn_of_relatives(trained: Sequence[LabeledGraph], scored: Sequence[LabeledGraph]) -> None:
+    """Warn, once, where structures of the validation are nearly those of the training.
+
+    Args:
+        trained: with the atoms in the order of their files; so the others.
+        scored: with the same cutoff.
+    """
+    known = [(item, _nearest_pairs(item.graph)) for item in trained]
+    named = []
+    for item in scored:
+        pairs = _nearest_pairs(item.graph)
+        for other, others in known:
+            same_size = len(item.graph.species) == len(other.graph.species)
+            if same_size and _shared(pairs, others) > _RELATED:
+                named.append(f"{item.name} is nearly the same structure as {other.name}")
+                break
+    if named:
+        more = f", and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+        warnings.warn(
+            f"validation: {'; '.join(named[:_NAMED])}{more}: scores on it say little about other"
+            " structures; validate on another glass",
+            RelatedStructuresWarning,
+            stacklevel=2,
+        )
 
 
 def _shared(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
