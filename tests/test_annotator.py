@@ -296,6 +296,15 @@ def test_whatever_precision_the_program_asks_of_torch(models, setting) -> None:
     subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True)
 
 
+def test_autocast_of_the_program_stays_outside(paper, glass) -> None:
+    annotator = Annotator(paper, device="cpu", threads=1)
+    (expected,) = annotator.predict([glass])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (found,) = annotator.predict([glass])
+        assert torch.is_autocast_enabled("cpu")
+    assert found.tobytes() == expected.tobytes()
+
+
 PREDICT = """
 import sys
 import numpy as np

@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <c10/core/InferenceMode.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <caffe2/serialize/inline_container.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/cuda.h>
@@ -12,6 +13,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "error.h"
@@ -169,25 +171,34 @@ torch::jit::Module load_module(const std::string &path, torch::Device device) {
   return module;
 }
 
-/// How a network runs: without autograd, without the profiling executor (whose first calls take
-/// seconds), and without TF32. The last two belong to the process and are put back. torch's older
-/// switch, allowTF32CuBLAS, throws where the program has used this one.
-class ExecutionGuard {
+/// Plain float32 instead of TF32 in matrix products on GPUs, as long as any thread has one of
+/// these. The setting belongs to the process, and is put back. torch's older switch,
+/// allowTF32CuBLAS, throws where the program has used this one.
+class PlainFloat32Guard {
  public:
-  explicit ExecutionGuard(torch::Device device)
-      : precision_(device.is_cuda() ? at::globalContext().float32Precision(kBackend, kMatmul)
-                                    : at::Float32Precision::IEEE) {
-    if (precision_ == at::Float32Precision::TF32) {
-      set(at::Float32Precision::IEEE);
+  explicit PlainFloat32Guard(torch::Device device) : counts_(device.is_cuda()) {
+    if (!counts_) {
+      return;
+    }
+    const std::lock_guard<std::mutex> alone(busy);
+    if (guards++ == 0) {
+      previous = at::globalContext().float32Precision(kBackend, kMatmul);
+      if (previous == at::Float32Precision::TF32) {
+        set(at::Float32Precision::IEEE);
+      }
     }
   }
-  ~ExecutionGuard() {
-    if (precision_ == at::Float32Precision::TF32) {
-      set(precision_);
+  ~PlainFloat32Guard() {
+    if (!counts_) {
+      return;
+    }
+    const std::lock_guard<std::mutex> alone(busy);
+    if (--guards == 0 && previous == at::Float32Precision::TF32) {
+      set(previous);
     }
   }
-  ExecutionGuard(const ExecutionGuard &) = delete;
-  ExecutionGuard &operator=(const ExecutionGuard &) = delete;
+  PlainFloat32Guard(const PlainFloat32Guard &) = delete;
+  PlainFloat32Guard &operator=(const PlainFloat32Guard &) = delete;
 
  private:
   static constexpr at::Float32Backend kBackend = at::Float32Backend::CUDA;
@@ -197,9 +208,22 @@ class ExecutionGuard {
     at::globalContext().setFloat32Precision(kBackend, kMatmul, precision);
   }
 
-  c10::InferenceMode inference_;
-  torch::jit::GraphOptimizerEnabledGuard optimizer_{false};
-  at::Float32Precision precision_;
+  inline static std::mutex busy;
+  inline static int guards = 0;
+  inline static at::Float32Precision previous = at::Float32Precision::NONE;
+
+  bool counts_;
+};
+
+/// How a network runs: in its own precision, without autograd, and without the profiling executor,
+/// whose first calls take seconds.
+struct ExecutionGuard {
+  explicit ExecutionGuard(torch::Device device) : plain_float32(device) {}
+
+  PlainFloat32Guard plain_float32;
+  c10::InferenceMode inference;
+  c10::impl::ExcludeDispatchKeyGuard without_autocast{c10::autocast_dispatch_keyset};
+  torch::jit::GraphOptimizerEnabledGuard optimizer{false};
 };
 
 c10::IValue run(torch::jit::Module &module, torch::Device device, const char *method,
