@@ -4,11 +4,9 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
-#include <cmath>
-#include <fstream>
-#include <limits>
-#include <string>
 #include <utility>
+
+#include "available_memory.h"
 
 namespace symgnn {
 
@@ -20,20 +18,6 @@ constexpr std::int64_t kCentersOfChunk = 640;
 constexpr std::int64_t kCentersOfGpuChunk = std::int64_t{1} << 20;
 /// With fewer edges than this a thread is not worth waking.
 constexpr std::int64_t kFewestEdges = 8192;
-
-/// Bytes that can be allocated without swapping, as far as the system tells.
-double available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string name;
-  double kilobytes = 0.0;
-  while (file >> name >> kilobytes) {
-    if (name == "MemAvailable:") {
-      return 1024.0 * kilobytes;
-    }
-    file.ignore(std::numeric_limits<std::streamsize>::max(), '\n');
-  }
-  return HUGE_VAL;
-}
 
 std::int64_t number_of_chunks(std::int64_t centers, std::int64_t edges, std::int64_t chunk,
                               bool is_cpu) {

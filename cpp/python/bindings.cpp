@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "core/annotator.h"
+#include "core/available_memory.h"
 #include "core/error.h"
 #include "core/neighbor_list.h"
 #include "core/neighbor_list_cuda.h"
@@ -173,6 +174,10 @@ PYBIND11_MODULE(_core, module) {
              py::arg("cell"), py::arg("pbc"), py::arg("cutoff"), py::kw_only(),
              py::arg("centers") = py::none(), py::arg("self_edges") = false,
              "The same by the neighbor list for GPUs, on a torch device.");
+  module.def(
+      "available_memory", [](const std::string &root) { return symgnn::available_memory(root); },
+      py::arg("root") = "/",
+      "Bytes that the process can take, limits of containers and batch systems included.");
   module.def("spatial_order", &spatial_order, py::arg("positions"), py::arg("cell"), py::arg("pbc"),
              "Atoms [N] along a space-filling curve: neighbors are then close in memory.");
 }
