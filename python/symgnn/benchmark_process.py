@@ -24,8 +24,6 @@ from symgnn.samples import sample_glass, sample_slab
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import torch
-
     from symgnn.models import NetworkConfig
 
 _LONGEST, _LONG_ENOUGH = 30.0, 1.0  # seconds of all calls
@@ -142,11 +140,7 @@ def free_memory(device: str) -> float:
 
     if device != "cpu":
         return torch.cuda.mem_get_info(device)[0] / 1e6
-    free = _kilobytes("/proc/meminfo", "MemAvailable") * 1024 / 1e6
-    limit, used = (Path(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    if limit.is_file() and limit.read_text().strip() != "max":
-        free = min(free, (int(limit.read_text()) - int(used.read_text())) / 1e6)
-    return free
+    return float(load_core().available_memory()) / 1e6
 
 
 def _pieces(request: dict[str, Any]) -> dict[str, Any]:
@@ -234,15 +228,15 @@ class _Clock:
     """Seconds from lap to lap, with everything done that a GPU was asked for."""
 
     def __init__(self, device: str) -> None:
-        self._on_gpu = device != "cpu"
+        self._device = device
         self._began = 0.0
         self.lap()
 
     def lap(self) -> float:
         import torch
 
-        if self._on_gpu:
-            torch.cuda.synchronize()
+        if self._device != "cpu":
+            torch.cuda.synchronize(self._device)
         now = time.perf_counter()
         spent, self._began = now - self._began, now
         return spent
@@ -286,7 +280,8 @@ class _GpuMemory:
     def __init__(self, device: str) -> None:
         import torch
 
-        self._device: str | torch.device = device
+        self._device = device
+        torch.cuda.init()  # or torch counts nothing of what the core has allocated
         torch.cuda.reset_peak_memory_stats(device)
         self._before = torch.cuda.memory_allocated(device)
 
