@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from conftest import random_glass
 from symgnn import Annotator, _core
+from symgnn.check import compare_with_lammps
 from symgnn.export import export_random, random_model
 from symgnn.graph import build_graph
 from symgnn.training.config import preset
@@ -139,6 +141,68 @@ def test_training_gradients_are_those_of_the_cpu(glass) -> None:
     assert len(gradients[0]) == len(gradients[1]) > 0
     for one, other in zip(*gradients, strict=True):
         assert_close(one, other, 1e-9)
+
+
+def test_annotators_in_several_threads_do_without_tf32(tmp_path) -> None:
+    """One that ends must not give TF32 back to one that still computes."""
+    model = tmp_path / "model.pt"
+    export_random("paper", ["Cu", "Zr"], model)
+    glasses = [random_glass(side, seed=1) for side in (4, 12)]
+    expected = Annotator(model, device="cpu").predict(glasses)
+    annotators = [Annotator(model, device="cuda") for _ in glasses]
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        with ThreadPoolExecutor() as pool:
+            futures = [
+                pool.submit(annotator.predict, [glass] * 30)
+                for annotator, glass in zip(annotators, glasses, strict=True)
+            ]
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
+    for future, barriers in zip(futures, expected, strict=True):
+        for found in future.result():
+            np.testing.assert_allclose(found, barriers, rtol=0, atol=TOLERANCE)
+
+
+def test_autocast_of_the_program_stays_outside() -> None:
+    glass = random_glass(6, seed=2)
+    annotator = Annotator("cuzr", device="cuda")
+    (expected,) = annotator.predict([glass])
+    with torch.autocast("cuda"):
+        (found,) = annotator.predict([glass])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_lists_with_skin_serve_on_the_gpu() -> None:
+    glass = random_glass(8, seed=4)
+    on_gpu = Annotator("cuzr", device="cuda", skin=0.6)
+    moved = [glass.copy() for _ in range(3)]
+    for number, atoms in enumerate(moved):
+        atoms.rattle(0.02, seed=number)
+    expected = Annotator("cuzr", device="cpu").predict([glass, *moved])
+    for found, barriers in zip(on_gpu.predict([glass, *moved]), expected, strict=True):
+        np.testing.assert_allclose(found, barriers, rtol=0, atol=TOLERANCE)
+    assert on_gpu._core.searches == 1
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_the_second_gpu_leaves_the_first_the_current_one() -> None:
+    glass = random_glass(8, seed=5)
+    (expected,) = Annotator("cuzr", device="cpu").predict([glass])
+    annotator = Annotator("cuzr", device="cuda:1")
+    (found,) = annotator.predict([glass])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
+    del annotator
+    assert torch.cuda.current_device() == 0
+
+
+def test_plugin_alone_finds_the_gpu() -> None:
+    """`lmp` imports no torch, which in Python loads NVRTC for the neighbor list."""
+    glass = random_glass(8, seed=6)
+    for ranks in (1, 2):
+        (comparison,) = compare_with_lammps("cuzr", glass, ranks=(ranks,), device="cuda")
+        assert comparison.passed, comparison
 
 
 @pytest.mark.parametrize("side", [2, 5, 14])

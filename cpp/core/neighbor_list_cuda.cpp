@@ -8,9 +8,11 @@
 #include <ATen/ops/zeros.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <dlfcn.h>
 #include <vesin.h>
 
 #include <algorithm>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -47,6 +49,13 @@ Tensor order_by(const std::vector<Tensor> &keys) {
     order = order.defined() ? order.index_select(0, next) : next;
   }
   return order;
+}
+
+/// vesin takes the NVRTC that is loaded already, or one that the system finds. torch's lies in a
+/// folder that only torch's libraries know. Its Python module loads it; `lmp` has this one do so.
+void load_nvrtc() {
+  static void *const library = dlopen("libcaffe2_nvrtc.so", RTLD_LAZY);
+  (void)library;  // without it vesin says what is missing
 }
 
 /// A copy of the cell as vesin wants it: on the device of the positions.
@@ -95,9 +104,27 @@ struct DeviceNeighborList::Memory {
   VesinNeighborList list;
 
   Memory() = default;
-  ~Memory() { vesin_free(&list); }
+  ~Memory() {
+    try {
+      free();
+    } catch (const std::exception &) {
+      // The GPU is gone, and its memory with it.
+    }
+  }
   Memory(const Memory &) = delete;
   Memory &operator=(const Memory &) = delete;
+
+  void free() {
+    if (list.device.type != VesinCUDA) {
+      vesin_free(&list);
+      return;
+    }
+    // vesin leaves the device of the list as the current one.
+    const c10::impl::VirtualGuardImpl guard(torch::kCUDA);
+    const torch::Device current = guard.getDevice();
+    vesin_free(&list);
+    guard.uncheckedSetDevice(current);
+  }
 
   /// Every pair in a fully periodic cell once. The tensors end with the next call.
   Pairs half_list(const Tensor &positions, const Cell &cell, double cutoff) {
@@ -105,7 +132,7 @@ struct DeviceNeighborList::Memory {
     const VesinDevice device{is_on_cpu ? VesinCPU : VesinCUDA,
                              is_on_cpu ? 0 : positions.device().index()};
     if (list.device.type != device.type || list.device.device_id != device.device_id) {
-      vesin_free(&list);
+      free();
     }
     VesinOptions options{};
     options.cutoff = cutoff;
@@ -117,6 +144,7 @@ struct DeviceNeighborList::Memory {
     const Tensor box = box_of(cell, positions);
     const Tensor periodic = torch::ones({3}, positions.options().dtype(torch::kBool));
     if (!is_on_cpu) {
+      load_nvrtc();
       // vesin (0.6.2) works on the default stream, for which torch's other streams do not wait,
       // and returns when all of the device is idle. This also ends all use of the previous list.
       const c10::impl::VirtualGuardImpl guard(positions.device().type());

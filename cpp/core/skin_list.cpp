@@ -25,9 +25,11 @@ torch::Tensor nearest_image(const torch::Tensor &displacement, const Cell &cell)
   if (rows.empty()) {
     return displacement;
   }
-  const torch::Tensor vectors = torch::stack(rows).to(displacement.device());
-  const torch::Tensor cells = torch::mm(displacement, torch::linalg_pinv(vectors)).round();
-  return displacement - torch::mm(cells, vectors);
+  // On the CPU: a GPU takes milliseconds, and libraries of its own, for so small a matrix.
+  const torch::Tensor vectors = torch::stack(rows);
+  const torch::Tensor inverse = torch::linalg_pinv(vectors).to(displacement.device());
+  const torch::Tensor cells = torch::mm(displacement, inverse).round();
+  return displacement - torch::mm(cells, vectors.to(displacement.device()));
 }
 
 bool is_same(const Cell &a, const Cell &b) {
