@@ -12,6 +12,7 @@ import torch
 from conftest import random_glass
 from symgnn import Annotator, _core
 from symgnn.check import compare_with_lammps
+from symgnn.errors import SymGNNError
 from symgnn.export import export_random, random_model
 from symgnn.graph import build_graph
 from symgnn.training.config import preset
@@ -219,6 +220,29 @@ def test_neighbor_list_is_that_of_the_cpu(side, pbc, self_edges) -> None:
     np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=1e-12)
     again = _core.find_edges_on("cuda", *arguments, self_edges=self_edges)
     assert all(one.tobytes() == other.tobytes() for one, other in zip(found, again, strict=True))
+
+
+def test_the_neighbor_list_gets_memory_that_torch_does_not_use() -> None:
+    glass = random_glass(56, seed=7)  # its list takes 0.9 GB
+    free, _ = torch.cuda.mem_get_info()
+    kept = torch.empty(free - 2**29, dtype=torch.uint8, device="cuda")
+    del kept
+    arguments = (glass.positions, glass.cell.array, glass.pbc, 5.0)
+    found, _ = _core.find_edges_on("cuda", *arguments)
+    np.testing.assert_array_equal(found, _core.find_edges(*arguments)[0])
+
+
+def test_a_structure_that_does_not_fit_is_an_error_of_one_line() -> None:
+    """And what was short of memory then works the next time."""
+    glass = random_glass(56, seed=7)
+    free, _ = torch.cuda.mem_get_info()
+    used = torch.empty(free - 2**29, dtype=torch.uint8, device="cuda")
+    annotator = Annotator("cuzr", device="cuda")
+    with pytest.raises(SymGNNError, match="too little memory for this structure"):
+        annotator.predict([glass])
+    del used
+    torch.cuda.empty_cache()
+    assert np.isfinite(annotator.predict([glass])[0]).all()
 
 
 @needs_kernels

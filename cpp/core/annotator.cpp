@@ -1,6 +1,7 @@
 #include "annotator.h"
 
 #include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
 
 #include <cmath>
 #include <utility>
@@ -62,6 +63,12 @@ std::vector<double> Annotator::annotate(const Structure &structure) {
   check_species(structure, metadata.elements.size());
   check_positions(structure.positions, structure.n);  // while atoms are in the caller's order
 
+  const std::vector<double> result = evaluate(structure);
+  check_result(result, metadata.outputs.size());
+  return result;
+}
+
+std::vector<double> Annotator::evaluate(const Structure &structure) try {
   const ThreadsGuard threads(options_.threads);
   const c10::InferenceMode inference;
   const auto n = static_cast<std::int64_t>(structure.n);
@@ -70,12 +77,12 @@ std::vector<double> Annotator::annotate(const Structure &structure) {
   Evaluation evaluation(model_, order.species(structure).to(model_.device()), std::move(edges), n,
                         options_.chunk);
   evaluation.start();
-  for (std::int64_t layer = 0; layer < metadata.layers; ++layer) {
+  for (std::int64_t layer = 0; layer < model_.metadata().layers; ++layer) {
     evaluation.step(layer);
   }
-  const std::vector<double> result = order.back(evaluation.finish());
-  check_result(result, metadata.outputs.size());
-  return result;
+  return order.back(evaluation.finish());
+} catch (const c10::OutOfMemoryError &) {
+  throw MemoryError();
 }
 
 }  // namespace symgnn

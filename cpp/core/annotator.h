@@ -34,6 +34,8 @@ class Annotator {
   const SkinList &list() const { return list_; }
 
  private:
+  std::vector<double> evaluate(const Structure &structure);
+
   AnnotatorOptions options_;
   std::mutex busy_;
   Model model_;

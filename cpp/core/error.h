@@ -23,6 +23,15 @@ class StructureError : public Error {
   using Error::Error;
 };
 
+/// The network or the neighbor list of a structure does not fit.
+class MemoryError : public Error {
+ public:
+  MemoryError()
+      : Error(
+            "the device has too little memory for this structure; give a smaller chunk, or use "
+            "the CPU or more ranks") {}
+};
+
 }  // namespace symgnn
 
 #endif

@@ -234,9 +234,7 @@ c10::IValue run(torch::jit::Module &module, torch::Device device, const char *me
   } catch (const std::exception &problem) {
     // The interpreter loses the exception's type and keeps its text.
     if (std::string(problem.what()).find("out of memory") != std::string::npos) {
-      throw Error(
-          "the device has too little memory for this structure; give a smaller chunk, or use the "
-          "CPU or more ranks");
+      throw MemoryError();
     }
     throw;
   }

@@ -6,6 +6,7 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
@@ -56,6 +57,17 @@ Tensor order_by(const std::vector<Tensor> &keys) {
 void load_nvrtc() {
   static void *const library = dlopen("libcaffe2_nvrtc.so", RTLD_LAZY);
   (void)library;  // without it vesin says what is missing
+}
+
+/// Memory that vesin lacks may lie unused with torch.
+void give_unused_memory_back(const Tensor &like) {
+  try {
+    torch::zeros({1}, like.options());
+  } catch (const c10::Error &) {
+    // Of vesin: CUDA tells an error to whoever asks next, which would be the next kernel of
+    // torch's.
+  }
+  at::getDeviceAllocator(like.device().type())->emptyCache();
 }
 
 /// A copy of the cell as vesin wants it: on the device of the positions.
@@ -151,14 +163,28 @@ struct DeviceNeighborList::Memory {
       guard.getStream(positions.device()).synchronize();
     }
     const char *problem = nullptr;
-    const int status =
-        vesin_neighbors(reinterpret_cast<const double (*)[3]>(positions.data_ptr<double>()),
-                        static_cast<std::size_t>(positions.size(0)),
-                        reinterpret_cast<const double (*)[3]>(box.data_ptr<double>()),
-                        periodic.data_ptr<bool>(), device, options, &list, &problem);
+    const auto search = [&] {
+      return vesin_neighbors(reinterpret_cast<const double (*)[3]>(positions.data_ptr<double>()),
+                             static_cast<std::size_t>(positions.size(0)),
+                             reinterpret_cast<const double (*)[3]>(box.data_ptr<double>()),
+                             periodic.data_ptr<bool>(), device, options, &list, &problem);
+    };
+    int status = search();
+    if (status != 0 && !is_on_cpu) {
+      free();
+      give_unused_memory_back(positions);
+      status = search();
+    }
     if (status != 0) {
-      throw StructureError(std::string("no neighbor list for this structure: ") +
-                           (problem != nullptr ? problem : "vesin gives no reason"));
+      const std::string reason = problem != nullptr ? problem : "vesin gives no reason";
+      if (!is_on_cpu) {
+        free();
+        give_unused_memory_back(positions);
+      }
+      if (reason.find("out of memory") != std::string::npos) {
+        throw MemoryError();
+      }
+      throw StructureError("no neighbor list for this structure: " + reason);
     }
     const auto length = static_cast<std::int64_t>(list.length);
     const auto options_of = [&](torch::Dtype dtype) { return positions.options().dtype(dtype); };
