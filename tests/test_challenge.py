@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -287,6 +288,19 @@ def test_a_wrong_submission_is_one_line(
     place = challenge.with_name("challenge-labels.xyz")
     line = complaint(capsys, "score", str(tmp_path / "wrong.csv"), "--labels", str(place))
     assert message in line
+
+
+def test_scores_never_replace_what_they_are_made_from(
+    challenge: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    submission, labels = tmp_path / "mine.csv", tmp_path / "labels.xyz"
+    shutil.copy(challenge / "example_held_out.csv", submission)
+    shutil.copy(challenge.with_name("challenge-labels.xyz"), labels)
+    before = submission.read_bytes(), labels.read_bytes()
+    for output in (submission, labels):
+        words = ["score", str(submission), "--labels", str(labels), "-o", str(output)]
+        assert "would replace" in complaint(capsys, *words)
+    assert (submission.read_bytes(), labels.read_bytes()) == before
 
 
 def test_a_changed_folder_is_found(

@@ -603,6 +603,19 @@ def test_unwritable_page_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "cannot write" in complaint(capsys)
 
 
+def test_a_page_never_replaces_what_it_is_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    structure = tmp_path / "glass.xyz"
+    ase.io.write(structure, small_glass(), format="extxyz")
+    before = structure.read_bytes()
+    (tmp_path / "link.html").symlink_to(structure)
+    for name in ("glass.xyz", "link.html"):
+        assert run(["report", str(structure), "-o", str(tmp_path / name)]) == 1
+        assert "would replace" in complaint(capsys)
+    assert structure.read_bytes() == before
+
+
 # --- runs -------------------------------------------------------------------------------------
 
 

@@ -434,6 +434,7 @@ def test_radii_change_the_complex(tmp_path: Path, files: tuple[str, str]) -> Non
         (["--atom", "3", "--explanation", "EXPLANATION"], "atoms 17, 20"),
         (["--atom", "3", "--explanation", "missing.json"], "missing.json"),
         (["--atom", "3", "-o", "missing/topology.json"], "cannot write"),
+        (["--atom", "3", "--explanation", "EXPLANATION", "-o", "EXPLANATION"], "would replace"),
     ],
 )
 def test_requests_that_cannot_be_met(

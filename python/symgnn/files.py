@@ -32,6 +32,34 @@ def cannot_write(path: str | Path) -> Iterator[None]:
         ) from error
 
 
+def check_output(path: str | Path, *inputs: str | Path) -> None:
+    """Refuse an output that cannot be written, or that would replace what it is made from.
+
+    For commands to call before work that takes long.
+
+    Args:
+        path: of the output.
+        inputs: files that are read; names of none, such as ``-``, are allowed.
+
+    Raises:
+        SymGNNError: the folder is missing, a folder is in the place of the file, or the file is
+            one of the inputs.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise SymGNNError(
+            f"cannot write {path}: there is no folder {target.parent}; create it or choose another"
+            " place for the output"
+        )
+    if target.is_dir():
+        raise SymGNNError(f"cannot write {path}: it is a folder; name a file for the output")
+    for file in inputs:
+        if target.is_file() and Path(file).exists() and target.samefile(file):
+            raise SymGNNError(
+                f"the output would replace {file}, which it is made from: choose another name"
+            )
+
+
 def unfinished_path(path: str | Path) -> Path:
     """Where to write before renaming to ``path``: the same folder and, for compression, suffix.
 

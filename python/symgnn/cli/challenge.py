@@ -102,8 +102,10 @@ def score(
     import json
 
     from symgnn.challenge.score import score as compare
-    from symgnn.files import written_whole
+    from symgnn.files import check_output, written_whole
 
+    if output is not None:
+        check_output(output, labels, *submission)
     scores = compare(submission, labels)
     text = json.dumps(scores.as_dict(), indent=2, sort_keys=True)
     if output is not None:

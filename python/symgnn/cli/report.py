@@ -62,6 +62,7 @@ def report(
 
       symgnn report run/ -o run.html
     """
+    from symgnn.files import check_output
     from symgnn.report import report_run, report_structure
 
     folder = Path(source).is_dir()
@@ -74,6 +75,7 @@ def report(
     if folder and any(of_structure.values()):
         given = ", ".join(name for name, there in of_structure.items() if there)
         raise typer.BadParameter(f"{source} is a folder, and {given} belongs to a structure file")
+    check_output(output, source, *([] if explanation is None else [explanation]))
     try:
         with late_line() as line:
             if folder:

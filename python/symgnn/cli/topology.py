@@ -74,10 +74,13 @@ def topology(
     from symgnn.explain.homology import atom_weights
     from symgnn.explain.topology import important_edges, write_topology
     from symgnn.explain.topology import topology as find
+    from symgnn.files import check_output
     from symgnn.structures import read_structures
 
-    if output is not None and output.suffix != ".json":
-        raise SymGNNError(f"-o {output}: topology is written as JSON, give a name in .json")
+    if output is not None:
+        if output.suffix != ".json":
+            raise SymGNNError(f"-o {output}: topology is written as JSON, give a name in .json")
+        check_output(output, structure, *([] if explanation is None else [explanation]))
     if plot is not None:
         from symgnn.plots.style import check_format
 

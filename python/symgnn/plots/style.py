@@ -12,7 +12,7 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from symgnn.errors import SymGNNError
-from symgnn.files import written_whole
+from symgnn.files import check_output, written_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,11 +86,7 @@ def check_format(path: Path) -> None:
         raise SymGNNError(
             f"the name {path.name} asks for no picture format: end it in .png, .pdf or .svg"
         )
-    if not path.parent.is_dir():
-        raise SymGNNError(
-            f"cannot write {path}: there is no folder {path.parent}; create it or choose another"
-            " place for the picture"
-        )
+    check_output(path)
 
 
 def save(figure: Figure, path: Path) -> None:
