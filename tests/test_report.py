@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from ase import Atoms
 from ase.neighborlist import neighbor_list
 
 import symgnn.report
@@ -30,7 +31,6 @@ from symgnn.training.checkpoint import load_checkpoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ase import Atoms
     from playwright.sync_api import Browser, Page
 
 # Pictures by software, so that the tests need no graphics card; nothing of Chromium's own asks
@@ -595,6 +595,38 @@ def test_useless_columns_are_refused(
     error = complaint(capsys)
     assert message in error
     assert "--model" in error
+
+
+def test_columns_beside_the_barriers_may_be_anything(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    glass = small_glass()
+    glass.arrays["id"] = np.array([f"a{number}" for number in range(len(glass))])
+    glass.arrays["energy_barrier_std"] = np.where(glass.symbols == "Cu", np.nan, 0.1)
+    page = written(tmp_path, glass).read_text(encoding="utf-8")
+    assert "<td>–</td></tr>" in page  # of copper, no uncertainty is known
+    capsys.readouterr()
+    glass.arrays["energy_barrier_std"] = glass.arrays["id"]
+    ase.io.write(tmp_path / "glass.xyz", glass, format="extxyz")
+    assert run(["report", str(tmp_path / "glass.xyz"), "-o", str(tmp_path / "x.html")]) == 1
+    assert "column energy_barrier_std is not one number per atom" in complaint(capsys)
+
+
+def test_positions_that_blew_up_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    glass = small_glass()
+    glass.pbc, glass.cell = False, None
+    glass.positions[7] = np.nan
+    ase.io.write(tmp_path / "glass.xyz", glass, format="extxyz")
+    assert run(["report", str(tmp_path / "glass.xyz"), "-o", str(tmp_path / "x.html")]) == 1
+    assert "not finite numbers, the first at index 7" in complaint(capsys)
+
+
+def test_atoms_without_neighbors_have_a_page(tmp_path: Path) -> None:
+    two = Atoms("CuZr", positions=[[0, 0, 0], [20, 20, 20]], cell=[40] * 3, pbc=True)
+    two.arrays["energy_barrier"] = np.array([1.0, 2.0])
+    assert carried(written(tmp_path, two))["shell"] == 3.7
 
 
 def test_unwritable_page_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,9 +46,14 @@ class RadialDistribution:
 
     @property
     def first_minimum(self) -> float:
-        """Å, the upper edge of the bin where the smoothed g(r) is lowest between two shells."""
+        """Å, the upper edge of the bin where the smoothed g(r) is lowest between two shells.
+
+        NaN where it holds no two shells, as of two atoms far apart.
+        """
         smooth = gaussian_filter1d(self.total, _SMOOTHING)
         between = (self.distance > self.peak) & (self.distance < 1.8 * self.peak)
+        if not between.any():
+            return math.nan
         lowest = np.flatnonzero(between)[np.argmin(smooth[between])]
         return float(self.distance[lowest] + _WIDTH / 2)
 

@@ -12,6 +12,7 @@ import numpy as np
 from .. import keys
 from ..annotator import NOVEL, Annotator
 from ..errors import NovelStructureWarning, StructureError
+from ..graph import check_finite
 from ..structures import iterate_structures
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def read_frames(
     chosen: Atoms | None = None
     for number, atoms in enumerate(iterate_structures(source, elements=elements)):
         try:
+            check_finite(atoms.positions, atoms.cell.array)
             ensure(atoms)
             _check(atoms)
         except StructureError as error:
@@ -123,6 +125,12 @@ def _check(atoms: Atoms) -> None:
         raise StructureError(
             f"column {keys.ENERGY_BARRIER} has no value: name a --model to predict it"
         )
+    for name in (keys.ENERGY_BARRIER_STD, keys.ENERGY_BARRIER_OOD):
+        values = atoms.arrays.get(name)
+        if values is not None and (values.ndim != 1 or values.dtype.kind not in "fi"):
+            raise StructureError(
+                f"column {name} is not one number per atom: name a --model to predict it"
+            )
 
 
 def _statistics(atoms: Atoms) -> FrameStatistics:

@@ -188,7 +188,9 @@ def _summary(atoms: Atoms) -> tuple[list[str], list[list[str]]]:
             row += [f"{number:.3f}" for number in numbers]
         else:
             row += ["–"] * (len(QUANTILES) + 4)
-        row += [] if std is None else [f"{np.nanmean(std[chosen]):.3f}"]
+        if std is not None:
+            stated = std[chosen & np.isfinite(std)]
+            row.append(f"{stated.mean():.3f}" if len(stated) else "–")
         row += [] if novelty is None else [f"{(novelty[chosen] > NOVEL).mean():.1%}"]
         rows.append(row)
     return headings, rows

@@ -49,7 +49,7 @@ def atom_data(atoms: Atoms) -> dict[str, Any]:
     numbers, species = np.unique(shown.numbers, return_inverse=True)
     if len(numbers) > np.iinfo(np.uint8).max:
         raise StructureError(f"{len(numbers)} elements are too many for one page")
-    identifiers = atoms.arrays.get("id")
+    identifiers = atoms.arrays.get("id", np.zeros(0))
     return {
         "positions": packed(shown.positions, "float32"),
         "species": packed(species, "uint8"),
@@ -66,7 +66,7 @@ def atom_data(atoms: Atoms) -> dict[str, Any]:
         "barrier": packed(atoms.arrays[keys.ENERGY_BARRIER], "float32"),
         "std": _column(atoms, keys.ENERGY_BARRIER_STD),
         "ood": _column(atoms, keys.ENERGY_BARRIER_OOD),
-        "identifiers": None if identifiers is None else packed(identifiers, "int32"),
+        "identifiers": packed(identifiers, "int32") if identifiers.dtype.kind == "i" else None,
         "colors": packed((255 * _COLORS).round(), "uint8"),
         "shell": _first_shell(shown),
         "farthest": _FARTHEST,
