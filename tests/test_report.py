@@ -246,6 +246,37 @@ def test_neighbors_are_those_of_ase_with_periodic_images(
         assert sorted(int(r[1]) for r in found) == sorted(j[own].tolist())
 
 
+@pytest.mark.parametrize("open_directions", [1, 2])
+def test_slabs_and_wires_need_no_cell_along_open_directions(
+    tmp_path: Path, opened: Callable[..., Page], open_directions: int
+) -> None:
+    glass = small_glass()
+    cell = glass.cell.array.copy()
+    cell[3 - open_directions :] = 0.0
+    glass.set_cell(cell)
+    glass.pbc = [number < 3 - open_directions for number in range(3)]
+    glass.positions += [0.0, -30.0, 50.0]
+    explanation = explanation_file(tmp_path / "e.json", explanation_of(glass, 17))
+    page = opened(written(tmp_path, glass, "--explanation", str(explanation)), fragment="#atom=17")
+    rows = [row.split() for row in page.locator("#neighbors tbody tr").all_inner_texts()]
+    i, j = neighbor_list("ij", glass, float(page.evaluate("report.data.shell")))
+    assert sorted(int(row[1]) for row in rows) == sorted(j[i == 17].tolist())
+
+
+def test_positions_are_those_of_the_file(tmp_path: Path, opened: Callable[..., Page]) -> None:
+    """Cells of LAMMPS need not begin at 0."""
+    glass = small_glass()
+    glass.wrap()
+    glass.positions -= 7.0
+    glass.set_celldisp([-7.0] * 3)
+    write_structures(tmp_path / "glass.xyz", [glass])
+    assert run(["report", str(tmp_path / "glass.xyz"), "-o", str(tmp_path / "x.html")]) == 0
+    page = opened(tmp_path / "x.html", fragment="#atom=17")
+    position = values(page)["position"].replace("−", "-").removesuffix(" Å")
+    shown = [float(number) for number in position.split(",")]
+    np.testing.assert_allclose(shown, glass.positions[17], atol=0.006)
+
+
 # --- what is shown ----------------------------------------------------------------------------
 
 

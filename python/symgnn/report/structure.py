@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.geometry import complete_cell
 
 from .. import keys
 from ..annotator import NOVEL, USUAL_SHARE
@@ -127,9 +128,9 @@ def _belongs(explanation: Explanation, atoms: Atoms) -> bool:
         return False
     there = atoms.positions[numbers] - atoms.positions[explanation.atom]
     apart = there - np.asarray(explanation.positions)
-    if atoms.cell.rank == 3:
-        images = np.linalg.solve(atoms.cell.array.T, apart.T).T.round() * atoms.pbc
-        apart -= images @ atoms.cell.array
+    cell = np.asarray(complete_cell(atoms.cell.array))
+    if np.linalg.matrix_rank(cell) == 3:
+        apart -= (np.linalg.solve(cell.T, apart.T).T.round() * atoms.pbc) @ cell
     return bool(np.linalg.norm(apart, axis=1).max() < _SAME_PLACE)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
+from ase.geometry import complete_cell
 
 from .. import keys
 from ..errors import StructureError
@@ -37,21 +38,19 @@ _MOST_EDGES = 300
 
 
 def atom_data(atoms: Atoms) -> dict[str, Any]:
-    """Places, elements and barriers of atoms, wrapped into their cell.
+    """Places from the origin of the cell, elements and barriers of atoms, wrapped into it.
 
     Raises:
         StructureError: more elements than one page tells apart.
     """
-    shown = atoms.copy()
-    shown.positions -= np.ravel(shown.get_celldisp())
-    if shown.cell.rank == 3:
-        shown.wrap()
+    shown, origin = _in_full_cell(atoms)
     numbers, species = np.unique(shown.numbers, return_inverse=True)
     if len(numbers) > np.iinfo(np.uint8).max:
         raise StructureError(f"{len(numbers)} elements are too many for one page")
     identifiers = atoms.arrays.get("id", np.zeros(0))
     return {
         "positions": packed(shown.positions, "float32"),
+        "origin": origin.tolist(),
         "species": packed(species, "uint8"),
         "elements": [
             {
@@ -71,6 +70,25 @@ def atom_data(atoms: Atoms) -> dict[str, Any]:
         "shell": _first_shell(shown),
         "farthest": _FARTHEST,
     }
+
+
+def _in_full_cell(atoms: Atoms) -> tuple[Atoms, NDArray[np.float64]]:
+    """Atoms wrapped into a cell at the origin, and where that lies in the structure [3], Å.
+
+    An open direction of a slab or wire without a cell vector gets one that spans the atoms.
+    """
+    shown, origin = atoms.copy(), np.ravel(atoms.get_celldisp())
+    missing = ~shown.cell.array.any(axis=1)
+    if missing.any() and shown.pbc.any() and not shown.pbc[missing].any():
+        cell = np.asarray(complete_cell(shown.cell.array))
+        heights = (shown.positions - origin) @ cell[missing].T
+        origin = origin + heights.min(axis=0) @ cell[missing]
+        cell[missing] *= np.maximum(np.ptp(heights, axis=0), 1.0)[:, None]
+        shown.cell = cell
+    shown.positions -= origin
+    if shown.cell.rank == 3:
+        shown.wrap()
+    return shown, origin
 
 
 def _column(atoms: Atoms, name: str) -> dict[str, str] | None:

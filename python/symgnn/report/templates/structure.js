@@ -53,6 +53,9 @@ function standing(sorted, value) {
 
 const quantile = (sorted, q) => sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))];
 
+/** Where an atom is in the structure's own coordinates, Å. */
+const placeOf = (atom) => data.origin.map((start, d) => start + positions[3 * atom + d]);
+
 function nameOf(atom) {
   return `${elements[species[atom]].symbol} ${atom}`;
 }
@@ -268,7 +271,7 @@ function describe(atom) {
   }
   if (explained.has(atom)) entries.push(["explained value", `${fixed(explained.get(atom).prediction, 4)} eV`]);
   if (data.identifiers) entries.push(["LAMMPS id", String(data.identifiers[atom])]);
-  entries.push(["position", `${[0, 1, 2].map((d) => fixed(positions[3 * atom + d], 2)).join(", ")} Å`]);
+  entries.push(["position", `${placeOf(atom).map((x) => fixed(x, 2)).join(", ")} Å`]);
   $("values").replaceChildren(...entries.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 }
 
@@ -519,8 +522,7 @@ function table() {
   const lines = [["index", "element", "x", "y", "z", ...columns.map(([name]) => name)].join()];
   for (let i = 0; i < COUNT; i++) {
     if (!mask[i]) continue;
-    const place = positions.subarray(3 * i, 3 * i + 3);
-    lines.push([i, elements[species[i]].symbol, ...place, ...columns.map(([, values]) => values[i])].join());
+    lines.push([i, elements[species[i]].symbol, ...placeOf(i), ...columns.map(([, values]) => values[i])].join());
   }
   return `${lines.join("\n")}\n`;
 }
