@@ -13,6 +13,7 @@ from ase.io import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 from PIL import Image
 
 from symgnn.annotator import Annotator
@@ -22,6 +23,7 @@ from symgnn.evaluation import evaluate_files
 from symgnn.landscape.structure_report import radial_distribution
 from symgnn.plots import histogram, training
 from symgnn.plots.autocorrelation import autocorrelation
+from symgnn.plots.histogram import draw_distributions
 from symgnn.plots.pairs import Sample
 from symgnn.plots.parity import compare_columns, group_by_prediction
 from symgnn.plots.radial_distribution import HIGHEST, LOWEST, TOTAL, radial_distributions
@@ -302,6 +304,10 @@ def test_means_and_bands_over_frames() -> None:
     for number, atoms in enumerate(frames):
         atoms.info["timestep"] = 1000 * number
     assert histogram.collect(frames).step.tolist() == [0, 1000, 2000]  # type: ignore[union-attr]
+    for useless in (0.001, "one"):  # the same for all, or no number
+        for atoms in frames:
+            atoms.info["timestep"] = useless
+        assert histogram.collect(frames).step is None
 
 
 def test_histograms_have_area_one_over_the_same_bins() -> None:
@@ -312,6 +318,18 @@ def test_histograms_have_area_one_over_the_same_bins() -> None:
         x, y = patch.get_xy().T
         area = abs(np.sum(x[:-1] * y[1:] - x[1:] * y[:-1])) / 2
         assert area == pytest.approx(1.0, abs=0.05)  # atoms beyond the last bins
+
+
+@pytest.mark.parametrize("few", [[9.0], [9.0, 9.5], [-3.0, 1.5, 9.0]])
+def test_a_histogram_shows_a_series_of_few_atoms_too(few: list[float]) -> None:
+    many = np.random.default_rng(0).normal(1.5, 0.1, 5000)
+    figure = Figure()
+    for series in ({"few": few, "many": many}, {"many": many, "few": few}, {"few": few}):
+        axes = figure.subplots()
+        shares = draw_distributions(
+            axes, {name: np.array(each) for name, each in series.items()}, {}
+        )
+        assert all(np.isfinite(share) and share > 0 for share in shares)
 
 
 def test_an_element_has_one_color_in_all_pictures(glass: Atoms) -> None:
@@ -359,6 +377,36 @@ def test_parity_of_columns_is_the_evaluation_that_wrote_them(folder: Path) -> No
     assert run(["evaluate", "model.pt", "pair.xyz", "--plot", "other.png"]) == 0
     with Image.open("parity.png") as one, Image.open("other.png") as other:
         assert one.size == other.size
+
+
+def test_parity_of_other_predictions_with_the_labels_of_a_file(folder: Path) -> None:
+    """The file's own ``energy_barrier`` is the label, and its standard error no prediction's."""
+    glass = labeled_glass(1)
+    label = glass.arrays["energy_barrier"]
+    glass.arrays["energy_barrier_std"] = np.full(len(glass), 0.1)
+    glass.arrays["other"] = label + np.random.default_rng(0).normal(0.0, 0.5, len(glass))
+    found = compare_columns([glass], "glass.xyz", "energy_barrier", "other")
+    assert found.pooled is not None
+    expected = np.corrcoef(glass.arrays["other"], label)[0, 1]
+    assert found.pooled.pearson == pytest.approx(expected) != 1.0
+    assert found.structures[0].std is None
+    write_structures("glass.xyz", [glass])
+    words = ["glass.xyz", "--column", "other", "--label", "energy_barrier", "-o", "p.png"]
+    assert run(["plot", "parity", *words]) == 0
+
+
+def test_parity_where_only_some_predictions_have_uncertainties(folder: Path) -> None:
+    glasses = [labeled_glass(seed) for seed in (1, 2)]
+    for glass in glasses:
+        glass.arrays["energy_barrier_label"] = (
+            glass.arrays["energy_barrier"] + glass.positions[:, 0]
+        )
+    glasses[0].arrays["energy_barrier_std"] = np.full(len(glasses[0]), 0.1)
+    found = compare_columns(glasses, "glass.xyz")
+    assert found.structures[0].reliability is not None
+    assert found.pooled_reliability is None
+    write_structures("glass.xyz", glasses)
+    assert run(["plot", "parity", "glass.xyz", "-o", "p.png"]) == 0
 
 
 def test_training_curves_of_a_run(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -485,6 +533,8 @@ def test_several_files_side_by_side(folder: Path, capsys: pytest.CaptureFixture[
         (["slice", "cluster.xyz", "-o", "h.png", "--position", "90"], "another --position"),
         (["correlation", "equal.xyz", "-o", "h.png"], "all barriers are equal"),
         (["parity", "run.xyz", "-o", "h.png"], "--label"),
+        (["parity", "run.xyz", "-o", "h.png", "--index", "7:"], "selects no structures"),
+        (["parity", "run.xyz", "-o", "h.png", "--label", "words"], "not one number per atom"),
         *(
             ([picture, "blown.xyz", "-o", "h.png"], "blown.xyz, structure 0: 1 atoms have")
             for picture in ("histogram", "slice", "gr", "correlation")
@@ -496,6 +546,7 @@ def test_requests_that_cannot_be_met(
     folder: Path, arguments: list[str], word: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labeled = labeled_glass(1)
+    labeled.arrays["words"] = np.array(["high"] * len(labeled))
     write_structures("run.xyz", [labeled, labeled])
     bare, nothing, cluster, equal, blown = (labeled.copy() for _ in range(5))
     del bare.arrays["energy_barrier"]

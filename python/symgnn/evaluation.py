@@ -86,12 +86,12 @@ class Evaluation:
 
     @cached_property
     def pooled_reliability(self) -> Reliability | None:
-        """Coverage over all labeled atoms; None without labels or uncertainties."""
-        if not self.labeled or self.labeled[0].std is None:
+        """Coverage over all labeled atoms; None without labels, or uncertainties of all."""
+        stds = [s.std for s in self.labeled if s.std is not None]
+        if not stds or len(stds) < len(self.labeled):
             return None
         prediction, label = self._pooled()
-        std = np.concatenate([s.std for s in self.labeled if s.std is not None])
-        return compute_reliability(prediction, std, label)
+        return compute_reliability(prediction, np.concatenate(stds), label)
 
     @cached_property
     def mean(self) -> dict[str, float] | None:

@@ -74,6 +74,12 @@ def iterate_structures(
         yield from _iterate_file(Path(path), str(path), elements, index)
 
 
+def timestep_of(atoms: Atoms) -> float:
+    """The time step that a frame of a trajectory names; NaN where it names none."""
+    timestep = atoms.info.get("timestep")
+    return float(timestep) if isinstance(timestep, int | float | np.number) else np.nan
+
+
 def is_lammps_file(path: str | Path) -> bool:
     """Whether a file is a LAMMPS data or text dump file, compressed or not, by its beginning.
 

@@ -194,18 +194,16 @@ def parity(
     -o parity.png
     """
     from symgnn.evaluation import Evaluation
-    from symgnn.plots.frames import iterate_annotated
     from symgnn.plots.parity import compare_columns, draw
     from symgnn.plots.style import check_format
+    from symgnn.structures import iterate_structures
 
     check_format(output)
     names = element_names(elements)
     with count_structures() as report:
         compared = [
             compare_columns(
-                iterate_annotated(path, column=column, elements=names, index=index, report=report),
-                path,
-                label,
+                iterate_structures(path, elements=names, index=index), path, label, column, report
             )
             for path in structures
         ]

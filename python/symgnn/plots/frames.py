@@ -43,7 +43,7 @@ def iterate_annotated(
     number = -1
     for number, atoms in enumerate(iterate_structures(path, elements=elements, index=index)):
         check_finite(atoms.positions, atoms.cell.array, f"{_shown(path)}, structure {number}")
-        atoms.arrays[ENERGY_BARRIER] = _barriers(atoms, column, str(path), number)
+        atoms.arrays[ENERGY_BARRIER] = column_of(atoms, column, path, number)
         yield atoms
         if report is not None:
             report(str(path))
@@ -60,7 +60,18 @@ def _shown(path: str | Path) -> str:
     return "standard input" if str(path) == STANDARD_STREAM else str(path)
 
 
-def _barriers(atoms: Atoms, column: str, path: str, number: int) -> NDArray[np.float64]:
+def column_of(atoms: Atoms, column: str, path: str | Path, number: int) -> NDArray[np.float64]:
+    """Barriers [N] in a column of a structure, eV; NaN where there is none.
+
+    Args:
+        atoms: the structure.
+        column: its name.
+        path: of the file, for messages.
+        number: of the structure in it, for messages.
+
+    Raises:
+        StructureError: there is no such column of numbers, or nothing in it.
+    """
     values = atoms.arrays.get(column)
     where = _shown(path)
     if values is None or values.ndim != 1 or values.dtype.kind not in "fiu":

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from symgnn.plots.frames import barriers_of
 from symgnn.plots.style import BARRIER_LABEL, SERIES, element_color, remove_frame
+from symgnn.structures import timestep_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,8 +36,8 @@ class Barriers:
     """[F], eV."""
     band: NDArray[np.float64]
     """[F, 2], eV: 10th and 90th percentile."""
-    step: NDArray[np.int64] | None
-    """[F], time steps, if every frame names its own; else None."""
+    step: NDArray[np.float64] | None
+    """[F], time steps, if every frame names its own and they grow; else None."""
 
     @property
     def elements(self) -> list[str]:
@@ -57,13 +58,13 @@ def collect(frames: Iterable[Atoms]) -> Barriers:
         there = ~np.isnan(barriers)
         values.append(barriers[there])
         symbols.append(np.array(atoms.get_chemical_symbols())[there])
-        steps.append(atoms.info.get("timestep"))
+        steps.append(timestep_of(atoms))
     return Barriers(
         values=np.concatenate(values),
         symbols=np.concatenate(symbols),
         mean=np.array([frame.mean() for frame in values]),
         band=np.array([np.percentile(frame, _BAND) for frame in values]),
-        step=None if None in steps else np.array(steps, dtype=np.int64),
+        step=np.array(steps) if (np.diff(steps) > 0).all() else None,
     )
 
 
@@ -99,8 +100,9 @@ def draw_distributions(
     Returns:
         The highest share of each series, per eV.
     """
-    everything = np.concatenate(list(series.values()))
-    low, high = np.percentile(everything, [0.1, 99.9])
+    # Ends that are barriers themselves, so that each series, however small, has some in between.
+    low = min(float(np.percentile(each, 0.1, method="lower")) for each in series.values())
+    high = max(float(np.percentile(each, 99.9, method="higher")) for each in series.values())
     if low == high:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, _BINS + 1)

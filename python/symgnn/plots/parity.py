@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 
 from symgnn.errors import DatasetError, StructureError
 from symgnn.evaluation import LABEL_SUFFIX, Evaluation, StructureEvaluation
-from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
-from symgnn.plots.frames import barriers_of
+from symgnn.keys import ENERGY_BARRIER
+from symgnn.plots.frames import column_of
 from symgnn.plots.style import SERIES
+from symgnn.training.dataset import label_of
 from symgnn.training.metrics import compute_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ase import Atoms
     from matplotlib.axes import Axes
@@ -33,34 +34,48 @@ _BINS = 60  # hexagons across the parity plot
 _GROUPS = 10  # of atoms with similar predictions, each with one uncertainty bar
 
 
-def compare_columns(frames: Iterable[Atoms], name: str, label: str = LABEL) -> Evaluation:
-    """The evaluation that annotated structures with a column of labels stand for.
+def compare_columns(
+    frames: Iterable[Atoms],
+    name: str,
+    label: str = LABEL,
+    column: str = ENERGY_BARRIER,
+    report: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """The evaluation that structures with a column of predictions and one of labels stand for.
 
     Args:
-        frames: see :func:`symgnn.plots.frames.iterate_annotated`; ``energy_barrier_std`` is used
-            where it is there.
-        name: of their file.
+        frames: structures of one file.
+        name: of the file.
         label: per-atom column with the labels, eV, NaN for atoms without one.
+        column: per-atom column with the predictions, eV; their uncertainties have its name with
+            ``_std`` appended, if they are there.
+        report: called with the name of the file after each structure.
 
     Raises:
-        StructureError: a structure lacks the column.
-        DatasetError: labels whose correlation is undefined.
+        StructureError: a structure lacks one of the columns, or there are no structures.
+        DatasetError: labels that are no numbers, or whose correlation is undefined.
     """
     found = []
     for number, atoms in enumerate(frames):
-        if label not in atoms.arrays:
+        where = f"{name}, structure {number}"
+        prediction = column_of(atoms, column, name, number)
+        truth = label_of(atoms, label, where)
+        if truth is None:
             raise StructureError(
                 f"{name} has no per-atom column {label} with labels: name theirs with --label, or"
                 f" compare a model with labels by `symgnn evaluate MODEL {name} --plot parity.png`"
             )
-        prediction, truth = barriers_of(atoms), np.asarray(atoms.arrays[label], dtype=np.float64)
         truth = np.where(np.isnan(prediction), np.nan, truth)
         try:
             metrics = compute_metrics(prediction, truth)
         except DatasetError as error:
-            raise DatasetError(f"{name}, structure {number}: {error}") from error
-        std = atoms.arrays.get(ENERGY_BARRIER_STD)
+            raise DatasetError(f"{where}: {error}") from error
+        std = label_of(atoms, f"{column}_std", where)
         found.append(StructureEvaluation(name, prediction, std, truth, metrics, None))
+        if report is not None:
+            report(name)
+    if not found:
+        raise StructureError(f"{name}: --index selects no structures")
     return Evaluation(found)
 
 

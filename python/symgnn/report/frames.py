@@ -13,7 +13,7 @@ from .. import keys
 from ..annotator import NOVEL, Annotator
 from ..errors import NovelStructureWarning, StructureError
 from ..graph import check_finite
-from ..structures import iterate_structures
+from ..structures import iterate_structures, timestep_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,9 +135,8 @@ def _check(atoms: Atoms) -> None:
 
 def _statistics(atoms: Atoms) -> FrameStatistics:
     barrier = finite_barriers(atoms)
-    timestep = atoms.info.get("timestep")
     return FrameStatistics(
-        timestep=float(timestep) if isinstance(timestep, int | float | np.number) else np.nan,
+        timestep=timestep_of(atoms),
         mean=float(barrier.mean()),
         quantiles=tuple(np.quantile(barrier, QUANTILES).tolist()),
         novel=share_of_novel(atoms),
