@@ -129,6 +129,16 @@ def test_types_without_names_take_those_of_the_modifier(glass: Atoms, model: str
     np.testing.assert_allclose(found, expected[:, 0], rtol=0, atol=1e-6)
 
 
+def test_particle_type_zero_is_no_element(model: str) -> None:
+    Path("zero.dump").write_text(
+        "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n2\nITEM: BOX BOUNDS pp pp pp\n"
+        + 3 * "0 20\n"
+        + "ITEM: ATOMS id type x y z\n1 0 1 1 1\n2 1 3 1 1\n"
+    )
+    with pytest.raises(StructureError, match="particle type 0"):
+        computed("zero.dump", model=model, elements="Cu Zr")
+
+
 def test_what_cannot_be_annotated_is_one_line(glass: Atoms, model: str) -> None:
     write_structures("glass.xyz", [glass])
     with pytest.raises(ModelError, match=r"no model file 'none\.pt'"):

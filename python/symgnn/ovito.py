@@ -122,7 +122,7 @@ def _symbols(data: DataCollection, elements: list[str]) -> NDArray[np.str_]:
     names = {kind.id: kind.name for kind in types.types}
     present, inverse = np.unique(np.asarray(types), return_inverse=True)
     for number in map(int, present):
-        if names.get(number) not in chemical_symbols[1:] and number <= len(elements):
+        if names.get(number) not in chemical_symbols[1:] and 1 <= number <= len(elements):
             names[number] = elements[number - 1]
         if names.get(number) not in chemical_symbols[1:]:
             raise StructureError(
