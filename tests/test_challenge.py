@@ -274,6 +274,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (lambda rows: [*rows[:-1], "new,63.5,1.0,1.0"], "line 66: one value for each column"),
         (lambda rows: [rows[0], "a,b", *rows[2:]], "the columns are a, b; write structure, atom"),
         (lambda _: [], "does not say which challenge it is for"),
+        (lambda rows: [*rows[:2], '"' + 200_000 * "a"], "is no CSV file: field larger than"),
     ],
 )
 def test_a_wrong_submission_is_one_line(

@@ -36,6 +36,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_names_of_files_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("single.xyz").rename("single[old]:fire:.xyz")
+    assert run(["evaluate", "model.pt", "single[old]:fire:.xyz"]) == 0
+    assert "single[old]:fire:.xyz" in capsys.readouterr().out
+
+
 def scores(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict:
     capsys.readouterr()
     assert run(["evaluate", "model.pt", *arguments, "--json"]) == 0

@@ -379,6 +379,16 @@ def test_parity_of_columns_is_the_evaluation_that_wrote_them(folder: Path) -> No
         assert one.size == other.size
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe", b'"' + 200_000 * b"a", b"epoch\n1\n"])
+def test_a_damaged_table_of_epochs_is_one_line(
+    folder: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("run").mkdir()
+    Path("run/metrics.csv").write_bytes(content)
+    assert run(["plot", "training", "run", "-o", "t.png"]) == 1
+    assert "metrics.csv is damaged" in complaint(capsys)
+
+
 def test_parity_of_other_predictions_with_the_labels_of_a_file(folder: Path) -> None:
     """The file's own ``energy_barrier`` is the label, and its standard error no prediction's."""
     glass = labeled_glass(1)

@@ -151,7 +151,10 @@ def _read_csv(path: Path, collected: _Collected) -> None:
     first = lines[0].strip() if lines else ""
     marked = first.startswith(_MARK.strip())
     collected.check_challenge(first.removeprefix(_MARK) if marked else None, str(path))
-    rows = csv.reader(lines[1:])
+    try:
+        rows = iter(list(csv.reader(lines[1:])))
+    except csv.Error as error:
+        raise DatasetError(f"{path} is no CSV file: {error}") from error
     header = [name.strip() for name in next(rows, [])]
     allowed = {*_COLUMNS, ENERGY_BARRIER_STD}
     if not set(_COLUMNS) <= set(header) <= allowed or len(set(header)) < len(header):

@@ -119,7 +119,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     """Tables of all scores."""
     from rich.console import Console
 
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names of files are no markup
     console.print(_agreement(evaluation))
     if evaluation.pooled is None:
         return

@@ -37,7 +37,7 @@ def _print_table(model: str, metadata: dict[str, Any]) -> None:
     formula = metadata.pop("formula", None)
     for name, value in _flatten(metadata):
         table.add_row(name, value)
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
     if formula is not None:
         typer.echo(f"\n{formula}")  # whole lines, to be copied
 

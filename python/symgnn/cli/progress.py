@@ -18,7 +18,7 @@ def count_structures() -> Iterator[Callable[[str], None]]:
 
     bar = Progress(
         SpinnerColumn(),
-        TextColumn("{task.completed} structures {task.description}"),
+        TextColumn("{task.completed} structures {task.description}", markup=False),
         TimeElapsedColumn(),
         console=Console(stderr=True),
         transient=True,
@@ -50,7 +50,7 @@ def count_to(total: int, *, done: int = 0, lines: int = 0) -> Iterator[Callable[
     bar = Progress(
         MofNCompleteColumn(),
         BarColumn(bar_width=20),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         disable=not sys.stderr.isatty(),
@@ -76,7 +76,7 @@ class LateLine:
 
         self._bar = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,

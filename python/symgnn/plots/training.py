@@ -63,11 +63,11 @@ def read_curves(folder: Path) -> Curves:
                 f" with `symgnn report {folder} -o report.html`"
             )
         raise DatasetError(f"{folder} holds no {METRICS}: give the output folder of `symgnn train`")
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
         columns = {name: np.array([float(row[name]) for row in rows]) for name in COLUMNS}
-    except (KeyError, TypeError, ValueError) as error:
+    except (OSError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise DatasetError(
             f"{path} is damaged: it should have the columns {', '.join(COLUMNS)};"
             " `symgnn train --resume` writes it anew"

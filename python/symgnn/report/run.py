@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import html
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 
 from ..errors import ConfigError, DatasetError, ModelError, SymGNNError
 from ..models import DensityRegression
+from ..plots.training import read_curves
 from ..training.checkpoint import load_checkpoint, restore_model
 from ..training.config import FitConfig, TrainingConfig, dump_config, parse_config
 from ..training.dataset import LabeledGraph, build_labeled_graphs, checksum, located, read_labeled
@@ -89,7 +89,7 @@ def report_run(
         )
     content = load_checkpoint(checkpoint)
     config = parse_config(content["config"], str(checkpoint))
-    epochs = _read_epochs(folder / METRICS)
+    epochs = _read_epochs(folder)
     if threads:
         torch.set_num_threads(threads)
     source = _Source(folder, content, config, choose_device(device), report or (lambda _: None))
@@ -126,21 +126,13 @@ def report_run(
     return f"{_subtitle(content, config)}{scored}"
 
 
-def _read_epochs(path: Path) -> dict[str, list[float | None]] | None:
+def _read_epochs(folder: Path) -> dict[str, list[float | None]] | None:
     """Columns of ``metrics.csv``; None for a fit in closed form, which has no epochs."""
-    if not path.is_file():
+    if not (folder / METRICS).is_file():
         return None
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        columns = {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else [])}
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(
-            f"{path} is not a table of epochs ({error}): `symgnn train --resume` writes it anew"
-        ) from error
     return {
-        name: [value if np.isfinite(value) else None for value in values]
-        for name, values in columns.items()
+        name: [value if np.isfinite(value) else None for value in values.tolist()]
+        for name, values in read_curves(folder).columns.items()
     }
 
 
