@@ -27,9 +27,9 @@ _ELEMENT_COLORS = (
     *("#5b8def", "#a0a83c", "#b5659b", "#7a7f87"),
 )
 _RADIUS = 0.9  # of the covalent radius: neighbors touch
-_SHELL, _MOST_FOR_SHELL = 3.7, 100_000
-"""Å, first shell of Cu–Zr: where neighbors end at first if g(r) cannot be had or has too many
-pairs."""
+_SHELL, _MOST_FOR_SHELL = 3.7, 20_000
+"""Å, first shell of Cu–Zr: where neighbors end at first if g(r) cannot be had or is of more atoms,
+whose pairs would take longer and more memory (2 GB for 80,000 atoms) than all else."""
 _FARTHEST = 7.0
 """Å; neighbors are listed up to here at most."""
 _TOP_SHARE = 0.1
