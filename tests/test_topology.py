@@ -375,6 +375,14 @@ def test_an_explanation_of_another_structure_is_refused(glass: Atoms) -> None:
         important_edges(topology(other, 17), explanation, np.random.default_rng(0))
 
 
+def test_an_explanation_of_a_structure_that_was_rounded_is_taken(glass: Atoms) -> None:
+    explanation = explanation_of(glass, 17)
+    expected = important_edges(topology(glass, 17), explanation, np.random.default_rng(0))
+    glass.positions = glass.positions.round(2)
+    found = important_edges(topology(glass, 17), explanation, np.random.default_rng(0))
+    assert len(found.edges) == len(expected.edges)
+
+
 @pytest.fixture
 def files(tmp_path: Path, glass: Atoms) -> tuple[str, str]:
     """A structure and explanations of its atoms 17 and 20."""

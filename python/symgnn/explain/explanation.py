@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 
+SAME_PLACE = 0.05
+"""Å: an explanation is of a structure if its atoms are there up to this, since files round."""
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from symgnn.errors import SymGNNError
-from symgnn.explain.explanation import to_plain
+from symgnn.explain.explanation import SAME_PLACE, to_plain
 from symgnn.explain.homology import (
     Environment,
     Feature,
@@ -36,8 +36,6 @@ RADIUS = 6.0
 
 SHARE = 0.1
 """Of the edges, those called important."""
-
-_SAME_PLACE = 1e-3  # Å; files round positions
 
 
 @dataclass(frozen=True)
@@ -180,7 +178,7 @@ def _numbers(around: Environment, explanation: Explanation) -> NDArray[np.int64]
     """[A]: the number in the environment of each atom of an explanation, −1 outside the radius."""
     inside = np.flatnonzero(explanation.distances <= around.radius)
     distance, number = cKDTree(around.positions).query(explanation.positions[inside])
-    same = (distance < _SAME_PLACE) & (around.atoms[number] == explanation.atoms[inside])
+    same = (distance < SAME_PLACE) & (around.atoms[number] == explanation.atoms[inside])
     if not same.all():
         raise SymGNNError(
             f"the explanation of atom {explanation.atom} is of another structure: its atom"

@@ -32,8 +32,6 @@ _SCRIPTS = (
     "templates/glass_view.js",
     "templates/structure.js",
 )
-_SAME_PLACE = 0.05
-"""Å; files round positions."""
 
 
 def report_structure(
@@ -123,6 +121,8 @@ def _read_explanations(path: Path, atoms: Atoms, source: str) -> list[Explanatio
 
 def _belongs(explanation: Explanation, atoms: Atoms) -> bool:
     """Whether the explained atom and those around it are at the same places in a structure."""
+    from ..explain.explanation import SAME_PLACE
+
     numbers = np.asarray(explanation.atoms)
     if numbers.min() < 0 or numbers.max() >= len(atoms):
         return False
@@ -131,7 +131,7 @@ def _belongs(explanation: Explanation, atoms: Atoms) -> bool:
     cell = np.asarray(complete_cell(atoms.cell.array))
     if np.linalg.matrix_rank(cell) == 3:
         apart -= (np.linalg.solve(cell.T, apart.T).T.round() * atoms.pbc) @ cell
-    return bool(np.linalg.norm(apart, axis=1).max() < _SAME_PLACE)
+    return bool(np.linalg.norm(apart, axis=1).max() < SAME_PLACE)
 
 
 # --- numbers ----------------------------------------------------------------------------------

@@ -309,7 +309,7 @@ function leftOut(explanation) {
   return ({ atom, vector }) => {
     for (let i = 0; i < tried.change.length; i++) {
       const apart = Math.hypot(...[0, 1, 2].map((d) => tried.positions[3 * i + d] - vector[d]));
-      if (tried.atoms[i] === atom && apart < 0.01) return tried.change[i];
+      if (tried.atoms[i] === atom && apart < 0.1) return tried.change[i]; // files round
     }
     return NaN;
   };
