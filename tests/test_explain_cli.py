@@ -21,6 +21,7 @@ from symgnn.explain import (
     read_explanations,
     read_provenance,
 )
+from symgnn.explain.journal import output_alone
 from symgnn.export import export_model, random_model
 from symgnn.models import SymGNNConfig
 from symgnn.structures import write_structures
@@ -152,6 +153,38 @@ def test_other_work_in_progress_is_not_mixed(
     structure.with_name("e.json.partial").write_text("{}\n")
     assert run(arguments(structure, model, "--atom", "3")) == 1
     assert "remove it, or give -o another name" in capsys.readouterr().err
+
+
+def test_two_commands_do_not_mix_their_lines(
+    structure: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with output_alone(structure.with_name("e.json")):
+        assert run(arguments(structure, model, "--atom", "3")) == 1
+    assert "another `symgnn explain` writes" in capsys.readouterr().err
+    assert sorted(path.name for path in structure.parent.iterdir()) == [structure.name]
+
+
+def test_a_damaged_line_of_work_in_progress_is_named(
+    structure: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, partial = structure.with_name("e.json"), structure.with_name("e.json.partial")
+    assert run(arguments(structure, model, "--atom", "3")) == 0
+    header, line, _ = output.read_text().splitlines()
+    header = header.removesuffix(', "explanations": [') + "}"
+    output.unlink()
+    partial.write_text("\n".join([header, line, '{"atom": "?"}', ""]))
+    assert run(arguments(structure, model, "--atom", "3")) == 1
+    assert f"line 3 of {partial} is no explanation: remove this line" in capsys.readouterr().err
+    partial.write_text("\n".join([header, line, ""]))
+    assert run(arguments(structure, model, "--atom", "3")) == 0
+
+
+def test_an_output_that_cannot_be_is_refused_before_the_work(
+    structure: Path, model: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    structure.with_name("e.json").mkdir()
+    assert run(arguments(structure, model, "--atom", "3")) == 1
+    assert "it is a folder" in capsys.readouterr().err
 
 
 def with_isolated_atom(path: Path) -> None:

@@ -76,7 +76,8 @@ def explain(
     """
     from symgnn.errors import NovelStructureWarning
     from symgnn.explain import Explainer, ExplanationSettings
-    from symgnn.explain.journal import Journal
+    from symgnn.explain.journal import Journal, output_alone
+    from symgnn.files import check_output
     from symgnn.landscape.events import chosen_atoms
     from symgnn.structures import read_structures
 
@@ -85,6 +86,7 @@ def explain(
         from symgnn.plots.style import check_format
 
         check_format(plot)
+    check_output(output, structure)
     chosen = dict.fromkeys(atom or [])
     found = read_structures(structure, elements=element_names(elements), index=index)
     if len(found) != 1:
@@ -102,11 +104,12 @@ def explain(
     for item in caught:
         print(f"warning: {structure}: {item.message}", file=sys.stderr)
     explainer.check(chosen)
-    journal = Journal(output, explainer.provenance(Path(structure).name))
-    _fill(journal, explainer, list(chosen), workers)
-    summary = _summary(journal, list(chosen))
-    shown = list(journal.explanations(list(chosen)[:MOST_ATOMS])) if plot is not None else []
-    journal.finish(list(chosen))
+    with output_alone(output):
+        journal = Journal(output, explainer.provenance(Path(structure).name))
+        _fill(journal, explainer, list(chosen), workers)
+        summary = _summary(journal, list(chosen))
+        shown = list(journal.explanations(list(chosen)[:MOST_ATOMS])) if plot is not None else []
+        journal.finish(list(chosen))
     total = len(journal.done)
     more = f" ({total} in the file)" if total > len(chosen) else ""
     print(f"{structure} → {output}{more}: {summary}", file=sys.stderr)

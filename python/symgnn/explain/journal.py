@@ -15,12 +15,21 @@ from symgnn.explain.explanation import (
     to_line,
     write_lines,
 )
-from symgnn.files import cannot_write
+from symgnn.files import cannot_write, locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from symgnn.explain.explanation import Explanation, Provenance
+
+
+def output_alone(output: Path) -> AbstractContextManager[None]:
+    """No other process explains into the same file, whose lines would mix with ours."""
+    return locked(
+        output.with_name(f".{output.name}.lock"),
+        f"another `symgnn explain` writes {output}: wait for it, or give -o another name",
+    )
 
 
 class Journal:
@@ -86,10 +95,16 @@ class Journal:
                     " remove it, or give -o another name"
                 )
             end = file.tell()
-            for line in file:
+            for number, line in enumerate(file, start=2):
                 if not line.endswith(b"\n"):
                     break  # the process was killed while it wrote
-                self._places[json.loads(line)["atom"]] = end
+                try:
+                    self._places[int(json.loads(line)["atom"])] = end
+                except (ValueError, KeyError, TypeError) as error:
+                    raise SymGNNError(
+                        f"line {number} of {self.path} is no explanation: remove this line, and the"
+                        " same command goes on"
+                    ) from error
                 end += len(line)
         os.truncate(self.path, end)
 
