@@ -3,7 +3,7 @@
 - exactness and time of `symgnn.explain.topology` around atoms of the published glasses;
 - rings and voids against barriers: correlation that is left when coordination, radial densities or
   the features of density regression are accounted for, and what they add to a prediction, always on
-  a glass that is left out;
+  a glass that is left out, with its relatives (`relatives.py`);
 - `--parts explanations`: representative cycles through important edges against random ones of the
   same length, and of the same length, elements and distance from the atom.
 
@@ -155,18 +155,21 @@ def coordination(near: Neighborhood) -> np.ndarray:
 
 
 class LeftOut:
-    """Ridge regression per element from features to several targets, for each glass left out."""
+    """Ridge regression per element from features to several targets, for each glass left out.
 
-    def __init__(self, features: list, species: list, strength: float = 30.0) -> None:
+    Relatives of a glass (`relatives.py`) are left out with it.
+    """
+
+    def __init__(self, features: list, data: Data, strength: float = 30.0) -> None:
         scale = np.vstack(features).std(0) + 1e-9
         self.features = [np.asarray(x / scale, dtype=np.float64) for x in features]
-        self.species, self.strength = species, strength
+        self.data, self.species, self.strength = data, data.species, strength
         self.grams = [
             [
                 centered(x[kind == element]).T @ centered(x[kind == element])
                 for element in range(len(ELEMENTS))
             ]
-            for x, kind in zip(self.features, species, strict=True)
+            for x, kind in zip(self.features, self.species, strict=True)
         ]
 
     def residuals(self, targets: list) -> list:
@@ -180,7 +183,7 @@ class LeftOut:
         ]
         results = []
         for test, (x, y, kind) in enumerate(zip(self.features, targets, self.species, strict=True)):
-            others = [glass for glass in range(len(self.features)) if glass != test]
+            others = self.data.others(test)
             result = np.empty_like(y)
             for element in range(len(ELEMENTS)):
                 gram = sum(self.grams[glass][element] for glass in others)
@@ -232,7 +235,7 @@ def barriers(data: Data, rng) -> dict:
     }
     partial: dict[str, dict] = {name: {} for name in DESCRIPTORS}
     for control, features in controls.items():
-        residuals = LeftOut(features, data.species).residuals(targets)
+        residuals = LeftOut(features, data).residuals(targets)
         for column, name in enumerate(DESCRIPTORS):
             each = [pearson(rest[:, 0], rest[:, column + 1]) for rest in residuals]
             partial[name][control] = interval(each, rng)
@@ -261,7 +264,7 @@ def barriers(data: Data, rng) -> dict:
 
 def within(features: list, data: Data, labels: list) -> np.ndarray:
     """Correlation of predictions and labels in each glass, both centered by element."""
-    residuals = LeftOut(features, data.species).residuals(labels)
+    residuals = LeftOut(features, data).residuals(labels)
     result = []
     for label, rest, kind in zip(labels, residuals, data.species, strict=True):
         own = label.copy()

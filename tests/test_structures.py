@@ -330,6 +330,17 @@ def test_what_is_written_is_read_again(tmp_path: Path, annotated: Atoms, ending:
         )
 
 
+@pytest.mark.parametrize("timestep", ["early", True, 0.5])
+def test_a_dump_has_whole_numbers_where_lammps_reads_them(tmp_path: Path, timestep: object) -> None:
+    pair = Atoms("CuZr", positions=[[0, 0, 0], [0, 0, 3]], cell=[9, 9, 9], pbc=True)
+    pair.info["timestep"] = timestep
+    pair.set_array("id", np.array(["one", "two"]))
+    write_structures(tmp_path / "pair.dump", [pair])
+    (atoms,) = read_structures(tmp_path / "pair.dump")
+    assert atoms.info["timestep"] == 0
+    assert atoms.arrays["id"].tolist() == [1, 2]
+
+
 def test_a_molecule_without_a_cell_goes_into_a_dump(tmp_path: Path) -> None:
     pair = Atoms("CuZr", positions=[[0, 0, 0], [2.5, 0, 0]])
     write_structures(tmp_path / "pair.dump", [pair])

@@ -276,13 +276,17 @@ def write_dump(file: IO[str], atoms: Atoms, columns: Sequence[str], timestep: in
         atoms: N atoms; the ``type`` array is kept, otherwise types number the elements
             alphabetically.
         columns: names of [N] arrays to write after the position.
-        timestep: written when the structure does not know its own.
+        timestep: written when the structure does not know its own, a whole number.
     """
     symbols = np.array(atoms.get_chemical_symbols())
-    ids = atoms.arrays.get("id", np.arange(1, len(atoms) + 1))
+    ids = atoms.arrays.get("id", np.empty(0))
+    if ids.dtype.kind not in "iu":  # a column of another program, which means something else
+        ids = np.arange(1, len(atoms) + 1)
     types = atoms.arrays.get("type", np.unique(symbols, return_inverse=True)[1] + 1)
     values = [np.asarray(atoms.arrays[name], dtype=np.float64) for name in columns]
-    file.write(f"ITEM: TIMESTEP\n{atoms.info.get('timestep', timestep)}\n")
+    own = atoms.info.get("timestep")
+    step = own if isinstance(own, int | np.integer) and not isinstance(own, bool) else timestep
+    file.write(f"ITEM: TIMESTEP\n{step}\n")
     file.write(f"ITEM: NUMBER OF ATOMS\n{len(atoms)}\n")
     file.write(_box_bounds(atoms))
     file.write(" ".join(("ITEM: ATOMS id type element x y z", *columns)) + "\n")
