@@ -12,6 +12,7 @@ from ase.geometry import complete_cell
 from .. import keys
 from ..errors import StructureError
 from ..landscape.structure_report import radial_distribution
+from ..plots.style import element_color
 from .page import packed
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from .frames import Frames
 
 _COLORS = mpl.colormaps["inferno_r"](np.linspace(0.04, 0.86, 256))[:, :3]
-_ELEMENT_COLORS = (
-    *("#d9822b", "#2a9d8f", "#6c5ce7", "#c8553d"),
-    *("#5b8def", "#a0a83c", "#b5659b", "#7a7f87"),
-)
 _RADIUS = 0.9  # of the covalent radius: neighbors touch
 _SHELL, _MOST_FOR_SHELL = 3.7, 20_000
 """Å, first shell of Cu–Zr: where neighbors end at first if g(r) cannot be had or is of more atoms,
@@ -55,10 +52,10 @@ def atom_data(atoms: Atoms) -> dict[str, Any]:
         "elements": [
             {
                 "symbol": chemical_symbols[number],
-                "color": _ELEMENT_COLORS[order % len(_ELEMENT_COLORS)],
+                "color": element_color(chemical_symbols[number]),
                 "radius": round(_RADIUS * float(covalent_radii[number]), 3),
             }
-            for order, number in enumerate(numbers)
+            for number in numbers
         ],
         "cell": shown.cell.array.tolist() if shown.cell.rank == 3 else None,
         "periodic": [bool(each) for each in shown.pbc],
