@@ -431,6 +431,23 @@ def test_explanation_of_another_structure_is_refused(
         assert not (tmp_path / "x.html").exists()
 
 
+def test_a_page_takes_so_many_explained_atoms(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    glass = small_glass()
+    explained = [explanation_of(glass, atom) for atom in (40, 41, 42)]
+    path = explanation_file(tmp_path / "explanation.json", *explained)
+    ase.io.write(tmp_path / "glass.xyz", glass, format="extxyz")
+    arguments = ["report", str(tmp_path / "glass.xyz"), "--explanation", str(path)]
+    sizes = []
+    for most, line in ((3, "3 explained"), (1, "the first 1 of 3 explained atoms")):
+        monkeypatch.setattr("symgnn.report.structure.MOST_EXPLAINED", most)
+        assert run([*arguments, "-o", str(tmp_path / "x.html")]) == 0
+        assert line in capsys.readouterr().err
+        sizes.append((tmp_path / "x.html").stat().st_size)
+    assert sizes[1] < sizes[0]
+
+
 def test_explanations_of_another_model_are_pointed_out(
     tmp_path: Path,
 ) -> None:

@@ -33,6 +33,9 @@ _SCRIPTS = (
     "templates/structure.js",
 )
 
+MOST_EXPLAINED = 100
+"""Explained atoms on a page: of each the page holds some 20 kB, and offers a button."""
+
 
 def report_structure(
     source: str,
@@ -53,7 +56,8 @@ def report_structure(
         output: HTML file.
         model: predicts the barriers; None keeps those of the file, and predicts with ``cuzr``
             where there are none.
-        explanations: a file that ``symgnn explain`` wrote for this structure.
+        explanations: a file that ``symgnn explain`` wrote for this structure; its first
+            ``MOST_EXPLAINED`` atoms are on the page.
         elements: chemical symbol of each LAMMPS atom type.
         frame: which frame of a trajectory; negative numbers count from the end.
         device: as in :class:`Annotator`.
@@ -93,14 +97,15 @@ def report_structure(
             "name": name,
             "novel": NOVEL,
             "frames": frame_data(frames),
-            "explanations": [explanation_data(each) for each in read],
+            "explanations": [explanation_data(each) for each in read[:MOST_EXPLAINED]],
         },
         scripts=_SCRIPTS,
     )
     barrier = finite_barriers(atoms)
-    return f"{len(atoms)} atoms, energy barrier {barrier.mean():.3f} ± {barrier.std():.3f} eV" + (
-        f", {len(read)} explained" if read else ""
-    )
+    line = f"{len(atoms)} atoms, energy barrier {barrier.mean():.3f} ± {barrier.std():.3f} eV"
+    if len(read) > MOST_EXPLAINED:
+        return f"{line}, the first {MOST_EXPLAINED} of {len(read)} explained atoms"
+    return f"{line}, {len(read)} explained" if read else line
 
 
 # --- reading ----------------------------------------------------------------------------------
