@@ -2,9 +2,9 @@
 
     python benchmarks/labels.py [--atoms 20] [--searches 4] [--workers 2] [--glass FILE]
 
-The sample glass, or any Cu-Zr glass; where it has labels in its column energy_barrier, those found
-here are compared with them, in a picture too. Searches go into a catalog in `labels/`: the same
-command goes on where it stopped, and larger numbers add to it. `--report` only reports.
+The sample glass, or any Cu-Zr glass. Searches go into a catalog in `labels/`: the same command goes
+on where it stopped, and larger numbers add to it. `--report` only reports. For comparison with
+published labels see `published_labels.py`.
 """
 
 from __future__ import annotations
@@ -72,61 +72,8 @@ def measure(catalog: Path, glass: Atoms) -> dict[str, Any]:
             f"ceiling_of_means_of_{SEARCHES}_interval": [low, high],
             "halves": {"atoms": atoms, "pearson": measured, "predicted": predicted},
         }
-    published = glass.arrays.get(ENERGY_BARRIER)
-    if published is not None:
-        columns = label_columns(tally)
-        for name in (ENERGY_BARRIER, f"{ENERGY_BARRIER}_all"):
-            known = np.isfinite(columns[name]) & np.isfinite(published)
-            difference = columns[name][known] - published[known]
-            report[f"{name}_against_published"] = {
-                "atoms": int(known.sum()),
-                "bias": float(difference.mean()),
-                "bias_standard_error": float(difference.std(ddof=1) / known.sum() ** 0.5),
-                "pearson": float(np.corrcoef(columns[name][known], published[known])[0, 1]),
-            }
-        report["median_standard_error"] = _median(columns[ENERGY_BARRIER_STD])
+    report["median_standard_error"] = _median(label_columns(tally)[ENERGY_BARRIER_STD])
     return report
-
-
-def picture(catalog: Path, glass: Atoms, path: Path) -> None:
-    """Labels found here against published ones, and reliability against the number of saddles."""
-    from matplotlib.figure import Figure
-
-    with Catalog.read(catalog) as events:
-        tally = events.tally()
-    columns = label_columns(tally)
-    components = reliability(tally)
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    found, published = columns[ENERGY_BARRIER], glass.arrays[ENERGY_BARRIER]
-    known = np.isfinite(found) & np.isfinite(published)
-    left.errorbar(
-        published[known],
-        found[known],
-        yerr=columns[ENERGY_BARRIER_STD][known],
-        fmt="o",
-        markersize=4,
-        elinewidth=0.7,
-        color="tab:blue",
-    )
-    ends = [
-        min(published[known].min(), found[known].min()),
-        max(published[known].max(), found[known].max()),
-    ]
-    left.plot(ends, ends, color="black", linewidth=0.8)
-    left.set_aspect("equal")
-    left.set_xlabel("published label (eV)")
-    left.set_ylabel("label of symgnn label (eV)")
-    if components is not None:
-        saddles = np.arange(1, 61)
-        reliabilities = np.array([components.of_mean(number) for number in saddles])
-        right.plot(saddles, reliabilities, label="reliability of the mean")
-        right.plot(saddles, np.sqrt(reliabilities), label="ceiling of Pearson")
-        right.axvline(components.saddles, color="gray", linewidth=0.8)
-        right.set_xlabel("connected saddles of an atom")
-        right.set_ylim(0, 1)
-        right.legend(loc="lower right", frameon=False)
-    figure.savefig(path, dpi=120)
 
 
 def _median(values: np.ndarray) -> float | None:
@@ -159,8 +106,6 @@ def main() -> None:
             sys.exit(1)
     report = measure(catalog, glass) | {"machine": f"{platform.processor() or platform.machine()}"}
     (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    if ENERGY_BARRIER in glass.arrays:
-        picture(catalog, glass, RESULTS / f"{name}.png")
     lines = [f"{key:45} {value}" for key, value in report.items()]
     text = "\n".join((f"symgnn label, {glass.get_chemical_formula()}", *lines)) + "\n"
     (RESULTS / f"{name}.txt").write_text(text, encoding="utf-8")
