@@ -75,7 +75,6 @@ class Searches:
         self.found = np.array([row["status"] != "failed" for row in rows])
         self.connected = np.array([row["status"] == "connected" for row in rows])
         self.barrier = np.array([float(row["barrier"] or np.nan) for row in rows])
-        self.seconds = np.array([float(row["seconds"]) for row in rows])
 
     def tally(self, kind: str, searches: int, glass: int | None = None) -> Tally:
         """The first so many searches of each atom, of one glass or of both.

@@ -151,6 +151,7 @@ def test_annotators_in_several_threads_do_without_tf32(tmp_path) -> None:
     glasses = [random_glass(side, seed=1) for side in (4, 12)]
     expected = Annotator(model, device="cpu").predict(glasses)
     annotators = [Annotator(model, device="cuda") for _ in glasses]
+    previous = torch.backends.cuda.matmul.fp32_precision
     torch.backends.cuda.matmul.fp32_precision = "tf32"
     try:
         with ThreadPoolExecutor() as pool:
@@ -160,7 +161,7 @@ def test_annotators_in_several_threads_do_without_tf32(tmp_path) -> None:
             ]
         assert torch.backends.cuda.matmul.fp32_precision == "tf32"
     finally:
-        torch.backends.cuda.matmul.fp32_precision = "ieee"
+        torch.backends.cuda.matmul.fp32_precision = previous
     for future, barriers in zip(futures, expected, strict=True):
         for found in future.result():
             np.testing.assert_allclose(found, barriers, rtol=0, atol=TOLERANCE)
