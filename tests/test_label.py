@@ -156,6 +156,10 @@ def test_what_a_user_can_put_right_is_one_line(
     write(tmp_path / "flat.traj", atoms)
     assert "has no volume" in complaint(*label(tmp_path / "flat.traj", catalog))
     assert not catalog.exists()
+    write(tmp_path / "several.traj", [atoms, atoms])
+    several = label(tmp_path / "several.traj", catalog)
+    assert "choose one of them, as with --index -1" in complaint(*several)
+    assert "has no volume" in complaint(*several, "--index", "-1")
     damaged = tmp_path / "damaged.data.xz"
     damaged.write_bytes(lzma.compress(b"2 atoms")[:12] + bytes(40))
     assert "damaged.data.xz cannot be read" in complaint(

@@ -17,6 +17,7 @@ from symgnn.structures import (
     StructureWriter,
     format_of,
     iterate_structures,
+    read_structure,
     read_structures,
     write_structures,
 )
@@ -191,6 +192,19 @@ def test_a_dump_is_read_one_structure_at_a_time(tmp_path: Path) -> None:
     assert len(next(frames)) == 2
     with pytest.raises(StructureError, match="cut off"):
         next(frames)
+
+
+def test_one_of_several_structures_is_chosen(tmp_path: Path) -> None:
+    frames = [frame("orthogonal", "x y z", np.full((2, 3), 0.25), step, True) for step in range(3)]
+    single = written(tmp_path / "glass.dump", frames[1])
+    assert read_structure(single).info["timestep"] == 1
+    # Damage beyond the second structure is not come to.
+    several = written(tmp_path / "run.dump", "".join(frames) + "ITEM: TIMESTEP\n3\n")
+    assert read_structure(several, index=2).info["timestep"] == 2
+    with pytest.raises(StructureError, match=r"run\.dump holds several structures: .*--index"):
+        read_structure(several)
+    with pytest.raises(StructureError, match="no structure number 5"):
+        read_structure(single, index=5)
 
 
 GOOD = frame("orthogonal", "x y z", np.full((4, 3), 0.25), 0, False)

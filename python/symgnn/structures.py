@@ -13,6 +13,7 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -58,6 +59,30 @@ def read_structures(
         StructureError: a missing, empty, damaged or unknown file, or types without elements.
     """
     return list(iterate_structures(path, elements=elements, index=index))
+
+
+def read_structure(
+    path: str | Path, *, elements: Sequence[str] | None = None, index: int | None = None
+) -> Atoms:
+    """The only structure of a file, or the one that is chosen.
+
+    Args:
+        path: as for :func:`read_structures`.
+        elements: as for :func:`read_structures`.
+        index: which of several structures: 0, -1.
+
+    Raises:
+        StructureError: as :func:`read_structures`; several structures, and none chosen.
+    """
+    several = iterate_structures(path, elements=elements, index=":" if index is None else index)
+    found = list(islice(several, 2))
+    if not found:
+        raise StructureError(f"{path} holds no structure")
+    if len(found) > 1:
+        raise StructureError(
+            f"{path} holds several structures: choose one of them, as with --index -1"
+        )
+    return found[0]
 
 
 def iterate_structures(

@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from symgnn.cli.options import ElementsOption, ModelOption, element_names, read_settings
+from symgnn.cli.options import (
+    ElementsOption,
+    ModelOption,
+    OneIndexOption,
+    element_names,
+    read_settings,
+)
 from symgnn.cli.progress import count_to
-from symgnn.errors import Interrupted, StructureError, SymGNNError
+from symgnn.errors import Interrupted, SymGNNError
 
 if TYPE_CHECKING:
     from symgnn.explain import Explainer
@@ -39,13 +45,7 @@ def explain(
     ] = None,
     model: ModelOption = "cuzr",
     elements: ElementsOption = None,
-    index: Annotated[
-        str,
-        typer.Option(
-            "--index",
-            help="Which structure of a trajectory: 0, -1; needed where there are several.",
-        ),
-    ] = ":",
+    index: OneIndexOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of masks and random edges.")] = 0,
     seeds: Annotated[
         int, typer.Option("--seeds", min=1, help="Masks to average; two show how stable they are.")
@@ -79,7 +79,7 @@ def explain(
     from symgnn.explain.journal import Journal, output_alone
     from symgnn.files import check_output
     from symgnn.landscape.events import chosen_atoms
-    from symgnn.structures import read_structures
+    from symgnn.structures import read_structure
 
     if plot is not None:
         from symgnn.explain.plots import MOST_ATOMS, draw
@@ -88,19 +88,15 @@ def explain(
         check_format(plot)
     check_output(output, structure)
     chosen = dict.fromkeys(atom or [])
-    found = read_structures(structure, elements=element_names(elements), index=index)
-    if len(found) != 1:
-        raise StructureError(
-            f"{structure} holds {len(found)} structures: choose one of them, as with --index -1"
-        )
+    glass = read_structure(structure, elements=element_names(elements), index=index)
     if atoms is not None:
-        chosen |= dict.fromkeys(chosen_atoms(atoms, found[0]))
+        chosen |= dict.fromkeys(chosen_atoms(atoms, glass))
     if not chosen:
         raise SymGNNError("no atom is chosen: give --atom INDEX, or --atoms random:10")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", NovelStructureWarning)
         options = read_settings(settings or [], ExplanationSettings, seed=seed, seeds=seeds)
-        explainer = Explainer(found[0], model, options)
+        explainer = Explainer(glass, model, options)
     for item in caught:
         print(f"warning: {structure}: {item.message}", file=sys.stderr)
     explainer.check(chosen)
@@ -114,7 +110,7 @@ def explain(
     more = f" ({total} in the file)" if total > len(chosen) else ""
     print(f"{structure} → {output}{more}: {summary}", file=sys.stderr)
     if plot is not None:
-        draw(shown, found[0].get_chemical_symbols(), plot)
+        draw(shown, glass.get_chemical_symbols(), plot)
         if len(chosen) > MOST_ATOMS:
             print(f"{plot} shows the first {MOST_ATOMS} atoms", file=sys.stderr)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 import typer
 from typer.core import TyperGroup
 
-from symgnn.cli.options import ElementsOption, element_names, read_settings
+from symgnn.cli.options import ElementsOption, OneIndexOption, element_names, read_settings
 from symgnn.cli.progress import count_to
 from symgnn.errors import Interrupted, StructureError, SymGNNError
 
@@ -79,6 +79,7 @@ def search(
         typer.Option("--pair-coeff", help="As in LAMMPS: '* * CuZr.eam.fs Cu Zr'; repeatable."),
     ] = None,
     elements: ElementsOption = None,
+    index: OneIndexOption = None,
     atoms: Annotated[
         str,
         typer.Option(
@@ -123,30 +124,25 @@ def search(
     """
     from symgnn.landscape.events import Origin, chosen_atoms, structure_checksum
     from symgnn.landscape.saddle import SaddleSettings
-    from symgnn.structures import read_structures
+    from symgnn.structures import read_structure
 
     if workers and scheduler:
         raise SymGNNError("--workers and --scheduler exclude each other: give one of them")
-    found = read_structures(structure, elements=_file_elements(structure, elements))
-    if len(found) != 1:
-        raise StructureError(
-            f"{structure} holds {len(found)} structures, but a catalog belongs to one: write that"
-            " one to a file of its own"
-        )
+    glass = read_structure(structure, elements=_file_elements(structure, elements), index=index)
     with tempfile.TemporaryDirectory(prefix="symgnn-") as folder:
         forces = _potential(potential, pair_style, pair_coeff, elements, Path(folder))
-        forces.types_of(found[0].get_chemical_symbols())
+        forces.types_of(glass.get_chemical_symbols())
         origin = Origin(
-            structure_checksum(found[0]),
+            structure_checksum(glass),
             forces.checksum(),
             read_settings(settings or [], SaddleSettings),
             relax,
         )
-        chosen = chosen_atoms(atoms, found[0])
+        chosen = chosen_atoms(atoms, glass)
         # The engine first: without one, no catalog is begun.
         with (
             _engine(workers, scheduler) as start,
-            _open(output, origin, found[0], forces) as catalog,
+            _open(output, origin, glass, forces) as catalog,
         ):
             tasks = catalog.missing(chosen, searches)
             if not tasks:

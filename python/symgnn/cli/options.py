@@ -26,6 +26,12 @@ ElementsOption = Annotated[
         help="Element of each LAMMPS atom type, in order; needed where the file does not say.",
     ),
 ]
+OneIndexOption = Annotated[
+    int | None,
+    typer.Option(
+        "--index", help="Which structure of a trajectory: 0, -1; needed where there are several."
+    ),
+]
 ModelOption = Annotated[
     str,
     typer.Option("--model", "-m", help="A model file, or the name of a shipped model."),

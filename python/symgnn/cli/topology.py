@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from symgnn.cli.options import ElementsOption, element_names
+from symgnn.cli.options import ElementsOption, OneIndexOption, element_names
 from symgnn.errors import SymGNNError
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ def topology(
         typer.Option("--share", min=0.001, max=0.5, help="Of the edges, how many are important."),
     ] = 0.1,
     elements: ElementsOption = None,
-    index: Annotated[
-        int, typer.Option("--index", help="Which structure of a trajectory: 0, -1.")
-    ] = 0,
+    index: OneIndexOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random edges.")] = 0,
 ) -> None:
     """Find rings and voids around an atom, at all scales, by persistent homology.
@@ -75,7 +73,7 @@ def topology(
     from symgnn.explain.topology import important_edges, write_topology
     from symgnn.explain.topology import topology as find
     from symgnn.files import check_output
-    from symgnn.structures import read_structures
+    from symgnn.structures import read_structure
 
     if output is not None:
         if output.suffix != ".json":
@@ -85,7 +83,7 @@ def topology(
         from symgnn.plots.style import check_format
 
         check_format(plot)
-    atoms = read_structures(structure, elements=element_names(elements), index=index)[0]
+    atoms = read_structure(structure, elements=element_names(elements), index=index)
     used = _radii(radii, atoms)
     explained = None if explanation is None else _explanation(explanation, atom)
     found = find(atoms, atom, radius=radius, weights=atom_weights(atoms, used))
@@ -95,7 +93,7 @@ def topology(
     if output is not None:
         provenance: dict[str, object] = {
             "symgnn": version("symgnn"),
-            "structure": {"file": Path(structure).name, "index": index, "atoms": len(atoms)},
+            "structure": {"file": Path(structure).name, "index": index or 0, "atoms": len(atoms)},
             "atom": atom,
             "element": atoms.symbols[atom],
             "radii": used,
