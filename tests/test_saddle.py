@@ -300,7 +300,7 @@ def test_a_saddle_leads_to_another_minimum(period: float, status: str) -> None:
         slope = 0.1 * number * np.sin(number * x)
         return 0.1 * (1.0 - np.cos(number * x)), -across - [[slope, 0.0, 0.0]]
 
-    climber = _Climber(forces, Atoms("Cu"), SaddleSettings())
+    climber = _Climber(forces, Atoms("Cu"), SaddleSettings(push_over=0.1))
     climber._move_to(np.array([[0.5 * period, 0.0, 0.0]]))
     climber.mode = np.array([[1.0, 0.0, 0.0]])
     result = climber._result()

@@ -77,8 +77,9 @@ class SaddleSettings(BaseModel):
     force_calls: int = Field(900, ge=100)
     """A search that needs more ends as failed: those that wander for long rarely find a saddle of
     the start."""
-    push_over: float = Field(0.15, gt=0.0)
-    """Displacement along the mode to both sides of the saddle, of the atom that moves most, Å."""
+    push_over: float = Field(0.3, gt=0.0)
+    """Displacement along the mode to both sides of the saddle, of the atom that moves most, Å: with
+    half of it both sides of some saddles relax to the same minimum."""
     relaxation_tolerance: float = Field(0.02, gt=0.0)
     """Largest component of the force at the minima on both sides, eV/Å."""
     connected_within: float = Field(0.3, gt=0.0)
