@@ -17,6 +17,7 @@ from labeling import CHOICE, children, finished, label, rows, start, wait_for, w
 from saddles import COPPER, relaxed, vacancy
 from symgnn.cli import run
 from symgnn.errors import SymGNNError
+from symgnn.files import heeding_interrupts
 from symgnn.landscape.events import Catalog, Task
 from symgnn.landscape.reliability import Reliability, reliability
 from symgnn.landscape.saddle import SaddleSettings
@@ -176,3 +177,23 @@ def test_what_a_user_can_put_right_is_one_line(
 def write_aluminum(folder: Path) -> Path:
     write(folder / "aluminum.xyz", vacancy("Al", 4.05, repeat=2), format="extxyz")
     return folder / "aluminum.xyz"
+
+
+class Careless:
+    """Ctrl-C comes while Python removes it."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("children_heed_ctrl_c")
+def test_no_ctrl_c_is_lost() -> None:
+    with heeding_interrupts() as check:
+        check()
+        careless = Careless()
+        del careless
+        with pytest.raises(KeyboardInterrupt):
+            check()
+    with heeding_interrupts() as check, pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

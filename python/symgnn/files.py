@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from symgnn.errors import SymGNNError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 
@@ -171,3 +171,40 @@ def uninterrupted() -> Iterator[None]:
         signal.raise_signal(signal.SIGTERM)
     if arrived:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def heeding_interrupts() -> Iterator[Callable[[], None]]:
+    """Let no Ctrl-C be lost: gives a function that raises KeyboardInterrupt if one came.
+
+    Python drops what destructors raise. A Ctrl-C that comes while one runs is kept for the
+    function, to be called now and then; any other acts at once.
+    """
+    arrived: list[int] = []
+    previous = signal.getsignal(signal.SIGINT)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
+        if callable(previous) and not _in_destructor(frame):
+            previous(number, frame)
+
+    def check() -> None:
+        if arrived:
+            raise KeyboardInterrupt
+
+    if not callable(previous) or threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _in_destructor(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False

@@ -217,7 +217,7 @@ def _engine(workers: int, scheduler: str | None) -> Iterator[_Engine]:
 
 def _fill(catalog: Catalog, run: Generator[Done], total: int, *, keep: bool) -> None:
     """Store what a run of searches finds, with a progress bar."""
-    from symgnn.files import uninterrupted
+    from symgnn.files import heeding_interrupts, uninterrupted
     from symgnn.landscape.labels import Progress
     from symgnn.landscape.workers import interrupt
 
@@ -230,10 +230,11 @@ def _fill(catalog: Catalog, run: Generator[Done], total: int, *, keep: bool) -> 
             progress.add(result)
 
     try:
-        with count_to(total, lines=100) as show:
+        with heeding_interrupts() as check, count_to(total, lines=100) as show:
             for done in run:
                 store(done)
                 show(progress.done, progress.text())
+                check()
     except KeyboardInterrupt:
         for done in interrupt(run):
             store(done)
