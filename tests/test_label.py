@@ -157,6 +157,12 @@ def test_what_a_user_can_put_right_is_one_line(
     write(tmp_path / "flat.traj", atoms)
     assert "has no volume" in complaint(*label(tmp_path / "flat.traj", catalog))
     assert not catalog.exists()
+    blown_up = atoms.copy()
+    blown_up.positions[0] = np.nan
+    write(tmp_path / "blown_up.traj", blown_up)
+    assert "positions that are not finite numbers" in complaint(
+        *label(tmp_path / "blown_up.traj", catalog)
+    )
     write(tmp_path / "several.traj", [atoms, atoms])
     several = label(tmp_path / "several.traj", catalog)
     assert "choose one of them, as with --index -1" in complaint(*several)

@@ -76,11 +76,12 @@ def read_structure(
     """
     several = iterate_structures(path, elements=elements, index=":" if index is None else index)
     found = list(islice(several, 2))
+    name = "standard input" if str(path) == STANDARD_STREAM else path
     if not found:
-        raise StructureError(f"{path} holds no structure")
+        raise StructureError(f"{name} holds no structure")
     if len(found) > 1:
         raise StructureError(
-            f"{path} holds several structures: choose one of them, as with --index -1"
+            f"{name} holds several structures: choose one of them, as with --index -1"
         )
     return found[0]
 

@@ -122,6 +122,7 @@ def search(
 
     Example: symgnn label glass.xyz --atoms random:100 --searches 20 --workers 4 -o glass.db
     """
+    from symgnn.graph import check_finite
     from symgnn.landscape.events import Origin, chosen_atoms, structure_checksum
     from symgnn.landscape.saddle import SaddleSettings
     from symgnn.structures import read_structure
@@ -129,6 +130,7 @@ def search(
     if workers and scheduler:
         raise SymGNNError("--workers and --scheduler exclude each other: give one of them")
     glass = read_structure(structure, elements=_file_elements(structure, elements), index=index)
+    check_finite(glass.positions, glass.cell.array, str(structure))
     with tempfile.TemporaryDirectory(prefix="symgnn-") as folder:
         forces = _potential(potential, pair_style, pair_coeff, elements, Path(folder))
         forces.types_of(glass.get_chemical_symbols())
