@@ -6,6 +6,7 @@ import lzma
 import multiprocessing
 import os
 import signal
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,38 @@ def test_who_stops_asking_leaves_no_process() -> None:
     assert next(searches)[0] in tasks
     searches.close()
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.usefixtures("children_heed_ctrl_c")
+def test_ctrl_c_while_a_process_starts_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    atoms = relaxed(vacancy("Cu", 3.615, repeat=2), COPPER)
+    started = []
+
+    def start_interrupted(process: SpawnProcess) -> None:
+        signal.raise_signal(signal.SIGINT)
+        start_process(process)
+        signal.raise_signal(signal.SIGINT)
+        started.append(process)
+
+    start_process = SpawnProcess.start
+    monkeypatch.setattr(SpawnProcess, "start", start_interrupted)
+    searches = run_searches([Task(0, 0, 0)], atoms, COPPER, SaddleSettings(), 1)
+    with pytest.raises(KeyboardInterrupt):
+        next(searches)
+    assert len(started) == 1
+    assert multiprocessing.active_children() == []
+
+
+def test_processes_leave_ctrl_c_to_their_parent() -> None:
+    atoms = relaxed(vacancy("Cu", 3.615, repeat=2), COPPER)
+    searches = run_searches(
+        [Task(0, number, number) for number in range(2)], atoms, COPPER, SaddleSettings(), 1
+    )
+    next(searches)
+    (process,) = multiprocessing.active_children()
+    os.kill(process.pid, signal.SIGINT)
+    assert next(searches)[1].status != "failed"
+    assert process.exitcode in (None, 0)
 
 
 def test_an_error_of_the_code_ends_the_run_and_is_no_failed_search() -> None:

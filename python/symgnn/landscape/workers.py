@@ -12,6 +12,7 @@ import signal
 import time
 from collections import Counter, deque
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -89,20 +90,14 @@ def run_searches(
     """
     waiting = deque(tasks)
     attempts: Counter[Task] = Counter()
-    busy: dict[Connection, tuple[SpawnProcess, Task]] = {}
-
-    def assign(connection: Connection, process: SpawnProcess) -> None:
-        busy[connection] = process, waiting.popleft()
-        with suppress(OSError):  # it died; reading will tell
-            connection.send(busy[connection][1])
-
+    processes = _Processes(atoms, potential, settings)
     try:
         for _ in range(min(workers, len(tasks))):
-            assign(*_start(atoms, potential, settings))
-        while busy:
-            ready = multiprocessing.connection.wait(list(busy))
-            for connection in [connection for connection in busy if connection in ready]:
-                process, task = busy.pop(connection)
+            processes.start(waiting.popleft())
+        while processes.busy:
+            ready = multiprocessing.connection.wait(list(processes.busy))
+            for connection in [known for known in processes.busy if known in ready]:
+                process, task = processes.busy.pop(connection)
                 answer = _answer(connection, process)
                 if isinstance(answer, str):
                     process.join()
@@ -111,15 +106,41 @@ def run_searches(
                     attempts[task] += 1
                     answer = given_up(task) if attempts[task] == _ATTEMPTS else None
                     waiting.extendleft([] if answer else [task])
-                    connection, process = _start(atoms, potential, settings)
-                if waiting:
-                    assign(connection, process)
+                    if waiting:
+                        processes.start(waiting.popleft())
+                elif waiting:
+                    processes.assign(connection, process, waiting.popleft())
                 else:
                     connection.close()  # the process ends by itself
                 if answer is not None:
                     yield answer
     finally:
-        for process, _ in busy.values():
+        processes.kill()
+
+
+class _Processes:
+    """Those that are at a search, by the connection that will tell its result."""
+
+    def __init__(self, atoms: Atoms, potential: Potential, settings: SaddleSettings) -> None:
+        self._arguments = atoms, potential, settings
+        self.busy: dict[Connection, tuple[SpawnProcess, Task]] = {}
+
+    def start(self, task: Task) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, *self._arguments), daemon=True)
+        with _inherited():  # Ctrl-C acts after it, when the process is among those to kill
+            process.start()
+            theirs.close()
+            self.assign(ours, process, task)
+
+    def assign(self, connection: Connection, process: SpawnProcess, task: Task) -> None:
+        self.busy[connection] = process, task
+        with suppress(OSError):  # it died; reading will tell
+            connection.send(task)
+
+    def kill(self) -> None:
+        for process, _ in self.busy.values():
             process.kill()
             process.join()
 
@@ -146,34 +167,24 @@ def _answer(connection: Connection, process: SpawnProcess) -> Done | str | None:
     return answer
 
 
-def _start(
-    atoms: Atoms, potential: Potential, settings: SaddleSettings
-) -> tuple[Connection, SpawnProcess]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, atoms, potential, settings), daemon=True)
-    with _inherited():
-        process.start()
-    theirs.close()
-    return ours, process
-
-
 @contextmanager
 def _inherited() -> Iterator[None]:
-    """What processes started here inherit: one thread, and that Ctrl-C is for their parent."""
+    """What processes started here inherit: one thread, and that Ctrl-C is for their parent.
+
+    One that comes to the parent meanwhile acts at the end.
+    """
+    resource_tracker.ensure_running()  # its start, otherwise that of the first process, unblocks
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, previous)
+        yield
     finally:
         if before is None:
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _work(
