@@ -8,7 +8,7 @@ FOLDER holds the published glasses, labeled, as extended XYZ. The searches are t
 
 and the same for `train5` (three to four core-hours each), when saddles were pushed 0.15 Å over.
 They are kept in `results/published_labels.csv`, which this script writes from their catalogs, and
-reads where these are missing.
+reads where these are missing or hold fewer.
 """
 
 from __future__ import annotations
@@ -48,17 +48,23 @@ QUERY = (
 
 
 def write_searches() -> None:
-    """The searches of the catalogs as a table; what is there stays where a catalog is missing."""
+    """The searches of the catalogs as a table, unless it has more of them already."""
     paths = {glass: FOLDER / "labels" / f"labels_{glass}.db" for glass in GLASSES}
-    if not all(path.is_file() for path in paths.values()):
+    rows: list[tuple[Any, ...]] = []
+    for glass, path in paths.items():
+        if path.is_file():
+            connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+            rows += [(glass, *row) for row in connection.execute(QUERY)]
+            connection.close()
+    with SEARCHES_FILE.open(newline="", encoding="utf-8") as file:
+        known = sum(1 for _ in csv.DictReader(file))
+    if len(rows) < known:
+        print(f"the catalogs hold {len(rows)} searches: the {known} of {SEARCHES_FILE} stay")
         return
     with SEARCHES_FILE.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
-        for glass, path in paths.items():
-            connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-            table.writerows((glass, *row) for row in connection.execute(QUERY))
-            connection.close()
+        table.writerows(rows)
 
 
 class Searches:
@@ -137,11 +143,46 @@ def measure(data: Searches) -> dict[str, Any]:
                 "ceiling_of_published_labels": published_ceiling(components.between),
                 "halves": {"atoms": atoms, "pearson": measured, "predicted": predicted},
             }
+    report["errors"] = {saddles: errors(data, saddles) for saddles in (2, 3, 5, 8)}
     report["growth"] = [
         {"searches": searches, **{kind: growth(data, kind, searches, most) for kind in KINDS}}
         for searches in range(1, most + 1)
     ]
     return report
+
+
+def errors(data: Searches, saddles: int) -> dict[str, float]:
+    """Do means of a few connected saddles differ from those of the others as their errors say?
+
+    Root mean square of the differences over their standard errors, for all draws of that many of
+    an atom's saddles, and for the third of them with the smallest errors.
+    """
+    rng = np.random.default_rng(0)
+    ratios, stated = [], []
+    for _ in range(20):
+        order = rng.permutation(len(data.atom))
+        connected = order[data.connected[order]]
+        connected = connected[np.argsort(data.atom[connected], kind="stable")]
+        atom = data.atom[connected]
+        rank = np.arange(len(atom)) - np.searchsorted(atom, atom)
+        few, others = (
+            label_columns(
+                Tally(np.bincount(atom), atom[part], data.barrier[connected][part], part[part])
+            )
+            for part in (rank < saddles, rank >= saddles)
+        )
+        known = others["searches_connected"] >= saddles
+        error = few[ENERGY_BARRIER_STD][known]
+        difference = (few[ENERGY_BARRIER] - others[ENERGY_BARRIER])[known]
+        ratios.append(difference / np.hypot(error, others[ENERGY_BARRIER_STD][known]))
+        stated.append(error)
+    ratio, error = np.concatenate(ratios), np.concatenate(stated)
+    surest = error <= np.quantile(error, 1 / 3)
+    return {
+        "draws": len(ratio),
+        "difference_over_error": float(np.sqrt(np.mean(ratio**2))),
+        "the_same_of_the_surest_third": float(np.sqrt(np.mean(ratio[surest] ** 2))),
+    }
 
 
 def mean_of(tally: Tally) -> np.ndarray:

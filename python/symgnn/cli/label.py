@@ -224,9 +224,13 @@ def _fill(catalog: Catalog, run: Generator[Done], total: int, *, keep: bool) -> 
     from symgnn.landscape.workers import interrupt
 
     progress = Progress(total)
+    died: list[Task] = []
 
     def store(done: Done) -> None:
         task, result, seconds = done
+        if result is None:
+            died.append(task)
+            return
         with uninterrupted():
             catalog.add(task, result, seconds, configurations=keep)
             progress.add(result)
@@ -246,6 +250,13 @@ def _fill(catalog: Catalog, run: Generator[Done], total: int, *, keep: bool) -> 
         ) from None
     finally:
         run.close()
+    if died:
+        raise SymGNNError(
+            f"searches brought their processes down again and again ({len(died)}, such as search"
+            f" {died[0].search} of atom {died[0].atom}), perhaps for lack of memory;"
+            f" {progress.done} of this run are in {catalog.path}: the same command tries the others"
+            " again"
+        )
     typer.echo(f"{catalog.path}: {progress.text()}; next: {_export(catalog.path)}")
 
 
@@ -265,11 +276,13 @@ def export(
     import numpy as np
 
     from symgnn.errors import DatasetError
+    from symgnn.files import check_output
     from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
     from symgnn.landscape.events import Catalog
     from symgnn.landscape.labels import labeled
     from symgnn.structures import write_structures
 
+    check_output(output, catalog)
     with Catalog.read(catalog) as events:
         atoms = labeled(events)
     barrier = atoms.arrays[ENERGY_BARRIER]
@@ -277,11 +290,15 @@ def export(
     if not known.any():
         raise DatasetError(f"{catalog} holds no connected saddle yet: search on")
     write_structures(output, [atoms], format="extxyz")
-    error = atoms.arrays[ENERGY_BARRIER_STD][known]
+    error = np.median(atoms.arrays[ENERGY_BARRIER_STD][known])
     typer.echo(
         f"{output}: {known.sum()} of {len(atoms)} atoms labeled, energy barrier"
-        f" {barrier[known].mean():.3f} ± {barrier[known].std():.3f} eV, median standard error"
-        f" {np.median(error):.3f} eV"
+        f" {barrier[known].mean():.3f} ± {barrier[known].std():.3f} eV, "
+        + (
+            f"median standard error {error:.3f} eV"
+            if np.isfinite(error)
+            else "no standard errors: no atom has two connected saddles; give more --searches"
+        )
     )
 
 
@@ -291,6 +308,8 @@ def status(catalog: CatalogArgument) -> None:
 
     Example: symgnn label status glass.db
     """
+    import numpy as np
+
     from symgnn.landscape.events import Catalog
     from symgnn.landscape.labels import pooled_spread
     from symgnn.landscape.reliability import reliability
@@ -300,7 +319,10 @@ def status(catalog: CatalogArgument) -> None:
         calls, seconds = events.cost()
     done, connected = int(tally.searches.sum()), int(tally.connected.sum())
     typer.echo(f"{done} searches from {(tally.searches > 0).sum()} of {len(tally.searches)} atoms")
-    typer.echo(f"{len(tally.barrier)} found a saddle, {connected} one of the start")
+    typer.echo(
+        f"{len(tally.barrier)} found a saddle, {connected} one that leads from the start to another"
+        f" minimum ({connected / max(done, 1):.0%} of the searches)"
+    )
     for reason, count in reasons.items():
         typer.echo(f"  {count} × {reason}")
     if connected:
@@ -308,7 +330,9 @@ def status(catalog: CatalogArgument) -> None:
         typer.echo(
             f"mean barrier {barrier.mean():.3f} eV, all saddles {tally.barrier.mean():.3f} eV"
         )
-        typer.echo(f"spread within atoms {pooled_spread(tally):.3f} eV")
+        spread = pooled_spread(tally)
+        if np.isfinite(spread):
+            typer.echo(f"spread within atoms {spread:.3f} eV")
         typer.echo(f"median {calls:.0f} force calls for a saddle")
         typer.echo(f"{seconds / connected:.1f} core-seconds for a connected saddle")
     components = reliability(tally)

@@ -28,7 +28,7 @@ from distributed.utils import silence_logging_cmgr
 from symgnn.errors import SymGNNError
 from symgnn.landscape.events import structure_checksum
 from symgnn.landscape.potential import PackedPotential
-from symgnn.landscape.workers import Searcher, given_up
+from symgnn.landscape.workers import Searcher
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -181,8 +181,8 @@ def run_on_cluster(
     """Do searches on the workers of a cluster, and give each when it is done.
 
     Searches of a worker that is lost are done by others; one that brings down more workers than the
-    scheduler's ``allowed-failures`` has failed. Closing the generator cancels what is left. After
-    KeyboardInterrupt it gives what is finished, and passes it on.
+    scheduler's ``allowed-failures`` has no result. Closing the generator cancels what is left.
+    After KeyboardInterrupt it gives what is finished, and passes it on.
 
     Raises:
         SymGNNError: LAMMPS does not start on a worker, a worker has another version of symgnn, or
@@ -210,8 +210,10 @@ def run_on_cluster(
             submit(1)
             yield answer
     except KeyboardInterrupt:
-        for future in [future for future in running if future.status == "finished"]:
-            yield _answer(future, running.pop(future))
+        finished = [future for future in running if future.status == "finished"]
+        for answer in [_answer(future, running.pop(future)) for future in finished]:
+            with suppress(KeyboardInterrupt):  # again, from who already knows
+                yield answer
         raise
     finally:
         if client.status == "running":
@@ -224,7 +226,7 @@ def _answer(future: Future[Done], task: Task) -> Done:
     try:
         return future.result()
     except KilledWorker:
-        return given_up(task)
+        return task, None, 0.0
     except (CancelledError, OSError) as error:
         raise SymGNNError(
             "the Dask scheduler is gone; every finished search is in the catalog: start it again,"

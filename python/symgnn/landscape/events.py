@@ -102,9 +102,14 @@ def chosen_atoms(choice: str, atoms: Atoms) -> list[int]:
                 f" {', '.join(sorted(set(symbols)))}, column:NAME, or indices from 0 such as"
                 " 0,5,10-19"
             )
-        chosen.extend(range(int(first), int(last or first) + 1))
-    if max(chosen, default=count) >= count:
-        raise StructureError(f"--atoms {choice}: the {count} atoms have indices 0 to {count - 1}")
+        low, high = int(first), int(last or first)
+        if low > high:
+            raise StructureError(f"--atoms {choice}: {low}-{high} runs backwards")
+        if high >= count:
+            raise StructureError(
+                f"--atoms {choice}: the {count} atoms have indices 0 to {count - 1}"
+            )
+        chosen.extend(range(low, high + 1))
     return chosen
 
 
@@ -183,6 +188,8 @@ class Catalog:
         Raises:
             SymGNNError: another process writes to it, another origin, no catalog, or a full disk.
         """
+        if path.is_dir():
+            raise SymGNNError(f"{path} is a folder: give -o the name of a file in it")
         with ExitStack() as held:
             held.enter_context(_alone(path))
             with _failures(path):

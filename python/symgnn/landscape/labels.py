@@ -22,7 +22,7 @@ ENERGY_BARRIER_ALL: Final = "energy_barrier_all"
 SEARCHES: Final = ("searches", "searches_converged", "searches_connected")
 """`Atoms.arrays`: searches of the atom: done, with a saddle, with one of the start."""
 
-_ENOUGH = 3  # saddles of an atom from which its own spread is believed
+_PRIOR = 4  # degrees of freedom with which the spread within all atoms counts for each atom
 
 
 def labeled(catalog: Catalog) -> Atoms:
@@ -47,17 +47,18 @@ def label_columns(tally: Tally) -> dict[str, NDArray[np.generic]]:
     """Columns [N] of counts and of barriers, eV.
 
     ``energy_barrier`` is the mean over the connected saddles of an atom and ``energy_barrier_std``
-    its standard error, from the spread of these saddles or, where they are fewer than three, from
-    the spread within all atoms together: the spread of two numbers says next to nothing.
+    its standard error. The spread of a few saddles says little, and means of saddles that happen to
+    lie close would seem sure: the variance s² of n saddles is taken with the variance S² within all
+    atoms together, (4 S² + (n - 1) s²) / (4 + n - 1), the estimate of a scaled inverse χ² prior
+    with four degrees of freedom (Gelman et al., Bayesian Data Analysis, section 2.6).
+    ``benchmarks/published_labels.py`` compares such errors with real ones.
     """
     count = len(tally.searches)
     atom, barrier = tally.atom[tally.connected], tally.barrier[tally.connected]
     connected, mean, squares = moments(atom, barrier, count)
     converged, mean_of_all, _ = moments(tally.atom, tally.barrier, count)
     with np.errstate(divide="ignore", invalid="ignore"):
-        variance = np.where(
-            connected >= _ENOUGH, squares / (connected - 1), pooled_spread(tally) ** 2
-        )
+        variance = (_PRIOR * pooled_spread(tally) ** 2 + squares) / (_PRIOR + connected - 1)
         error = np.where(connected > 0, np.sqrt(variance / connected), np.nan)
     counts = (tally.searches, converged, connected)
     return {

@@ -1,4 +1,4 @@
-"""Minimization with L-BFGS, in all directions or in the plane across one of them."""
+"""Minimization with L-BFGS."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Potential:
     """``pair_style`` and ``pair_coeff`` of a LAMMPS input in metal units."""
 
     pair_style: str
-    """What follows the command, such as ``eam/fs``."""
+    """What follows the command, such as ``eam/fs``: files by whole paths."""
     pair_coeff: tuple[str, ...]
     """What follows each ``pair_coeff``, such as ``* * /…/CuZr.eam.fs Cu Zr``: whole paths."""
     elements: tuple[str, ...]
@@ -60,9 +60,10 @@ class Potential:
         check_elements(elements)
         if not pair_style.strip() or not pair_coeff:
             raise SymGNNError("a potential needs --pair-style and at least one --pair-coeff")
-        styles = pair_style.split()
+        styles = _words("--pair-style", pair_style)
+        style = " ".join(_whole(word, folder) if "." in word else word for word in styles)
         coefficients = tuple(_with_whole_paths(line, folder, styles) for line in pair_coeff)
-        return cls(pair_style.strip(), coefficients, tuple(elements))
+        return cls(style, coefficients, tuple(elements))
 
     def commands(self) -> list[str]:
         """Lines of a LAMMPS input, after the box exists."""
@@ -94,7 +95,11 @@ class Potential:
 
         Where the files lie does not matter.
         """
-        digest = hashlib.sha256(repr((self.pair_style, self.elements)).encode())
+        style = " ".join(
+            hashlib.sha256(Path(word).read_bytes()).hexdigest() if _is_file(word) else word
+            for word in shlex.split(self.pair_style)
+        )
+        digest = hashlib.sha256(repr((style, self.elements)).encode())
         for line in self.pair_coeff:
             for word in shlex.split(line):
                 digest.update(Path(word).read_bytes() if _is_file(word) else word.encode())
@@ -111,12 +116,13 @@ class PackedPotential:
 
     @classmethod
     def of(cls, potential: Potential) -> PackedPotential:
-        """Read every file that ``pair_coeff`` names.
+        """Read every file that the potential names.
 
         Raises:
             SymGNNError: a file cannot be read.
         """
-        words = {word: None for line in potential.pair_coeff for word in shlex.split(line)}
+        lines = (potential.pair_style, *potential.pair_coeff)
+        words = {word: None for line in lines for word in shlex.split(line)}
         try:
             files = tuple((word, Path(word).read_bytes()) for word in words if _is_file(word))
         except OSError as error:
@@ -137,11 +143,11 @@ class PackedPotential:
             with written_whole(file) as unfinished:
                 unfinished.write_bytes(content)
             places[path] = str(file.resolve())
-        lines = tuple(
+        style, *coefficients = (
             " ".join(_word(places.get(word, word)) for word in shlex.split(line))
-            for line in self.potential.pair_coeff
+            for line in (self.potential.pair_style, *self.potential.pair_coeff)
         )
-        return replace(self.potential, pair_coeff=lines)
+        return replace(self.potential, pair_style=style, pair_coeff=tuple(coefficients))
 
 
 def _word(text: str) -> str:
@@ -159,23 +165,35 @@ def _word(text: str) -> str:
 
 
 def _is_file(word: str) -> bool:
-    """Whether a word of ``Potential.pair_coeff``, where paths are whole, names a file."""
+    """Whether a word of a ``Potential``, where paths are whole, names a file."""
     path = Path(word)
     return path.is_absolute() and path.is_file()
 
 
-def _with_whole_paths(line: str, folder: Path, styles: Sequence[str]) -> str:
+def _words(option: str, line: str) -> list[str]:
     try:
-        words = shlex.split(line)
+        return shlex.split(line)
     except ValueError:
         raise SymGNNError(
-            f"--pair-coeff {line}: a quotation mark has no end; put a path that holds one between"
+            f"{option} {line}: a quotation mark has no end; put a path that holds one between"
             " marks of the other kind"
         ) from None
+
+
+def _with_whole_paths(line: str, folder: Path, styles: Sequence[str]) -> str:
+    words = _words("--pair-coeff", line)
     types, rest = words[:2], words[2:]
-    return " ".join(
-        [*types, *(word if _is_name(word, styles) else _whole(word, folder) for word in rest)]
-    )
+    return " ".join([*types, *(_coefficient(word, folder, styles) for word in rest)])
+
+
+def _coefficient(word: str, folder: Path, styles: Sequence[str]) -> str:
+    if _is_name(word, styles):
+        return word
+    if not (folder / word).is_file() and (
+        "/" in word or re.search(r"\.(eam|alloy|fs|adp|meam|tersoff|sw|snapcoeff)\b", word)
+    ):
+        raise SymGNNError(f"there is no potential file {folder / word}")
+    return _whole(word, folder)
 
 
 def _is_name(word: str, styles: Sequence[str]) -> bool:
@@ -188,9 +206,6 @@ def _is_name(word: str, styles: Sequence[str]) -> bool:
 
 
 def _whole(word: str, folder: Path) -> str:
+    """A word, as the whole path of the file that it names, if it does."""
     file = folder / word
-    if file.is_file():
-        return _word(str(file.resolve()))
-    if "/" in word or re.search(r"\.(eam|alloy|fs|adp|meam|tersoff|sw|snapcoeff)\b", word):
-        raise SymGNNError(f"there is no potential file {file}")
-    return _word(word)
+    return _word(str(file.resolve()) if file.is_file() else word)

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from symgnn.landscape.potential import Potential
     from symgnn.landscape.saddle import SaddleSettings
 
-_ATTEMPTS = 3  # at a search whose process dies, before it counts as failed
+_ATTEMPTS = 3  # at a search whose process dies
 
-Done = tuple["Task", Search, float]
-"""A search, its result, and the core-seconds that it took."""
+Done = tuple["Task", Search | None, float]
+"""A search, its result, and the core-seconds that it took; no result where processes died of it."""
 
 
 class Searcher:
@@ -83,7 +83,8 @@ def run_searches(
 ) -> Generator[Done]:
     """Do searches in processes, and give each when it is done.
 
-    A process that dies is replaced and its search done again. Closing the generator ends them all.
+    A process that dies is replaced and its search done again, up to three times. Closing the
+    generator ends them all. After KeyboardInterrupt it gives what is finished, and passes it on.
 
     Raises:
         SymGNNError: LAMMPS does not start in a process, or a search meets an error of the code.
@@ -99,12 +100,9 @@ def run_searches(
             for connection in [known for known in processes.busy if known in ready]:
                 process, task = processes.busy.pop(connection)
                 answer = _answer(connection, process)
-                if isinstance(answer, str):
-                    process.join()
-                    raise SymGNNError(answer)
                 if answer is None:
                     attempts[task] += 1
-                    answer = given_up(task) if attempts[task] == _ATTEMPTS else None
+                    answer = (task, None, 0.0) if attempts[task] == _ATTEMPTS else None
                     waiting.extendleft([] if answer else [task])
                     if waiting:
                         processes.start(waiting.popleft())
@@ -114,6 +112,11 @@ def run_searches(
                     connection.close()  # the process ends by itself
                 if answer is not None:
                     yield answer
+    except KeyboardInterrupt:
+        for answer in processes.finished():
+            with suppress(KeyboardInterrupt):  # again, from who already knows
+                yield answer
+        raise
     finally:
         processes.kill()
 
@@ -139,15 +142,19 @@ class _Processes:
         with suppress(OSError):  # it died; reading will tell
             connection.send(task)
 
+    def finished(self) -> list[Done]:
+        """Results that nobody has received yet."""
+        answers = [
+            _answer(connection, process)
+            for connection, (process, _) in self.busy.items()
+            if connection.poll()
+        ]
+        return [answer for answer in answers if answer is not None]
+
     def kill(self) -> None:
         for process, _ in self.busy.values():
             process.kill()
             process.join()
-
-
-def given_up(task: Task) -> Done:
-    """What becomes of a search that brought down its process again and again."""
-    return task, Search("failed", "the process of the search died"), 0.0
 
 
 def interrupt(run: Generator[Done]) -> Iterator[Done]:
@@ -157,13 +164,20 @@ def interrupt(run: Generator[Done]) -> Iterator[Done]:
         yield from run
 
 
-def _answer(connection: Connection, process: SpawnProcess) -> Done | str | None:
-    """A result, what keeps the process from searching, or None from one that died."""
+def _answer(connection: Connection, process: SpawnProcess) -> Done | None:
+    """A result, or None from a process that died.
+
+    Raises:
+        SymGNNError: what keeps the process from searching.
+    """
     try:
         answer: Done | str = connection.recv()
     except (EOFError, OSError):
         process.join()
         return None
+    if isinstance(answer, str):
+        process.join()
+        raise SymGNNError(answer)
     return answer
 
 
