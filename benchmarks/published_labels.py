@@ -6,9 +6,10 @@ FOLDER holds the published glasses, labeled, as extended XYZ. The searches are t
 
     python benchmarks/labels.py --glass FOLDER/train0.xyz --atoms 60 --searches 20
 
-and the same for `train5` (three to four core-hours each), when saddles were pushed 0.15 Å over.
-They are kept in `results/published_labels.csv`, which this script writes from their catalogs, and
-reads where these are missing or hold fewer.
+and the same for `train5` (three to four core-hours each). Those that were connected when saddles
+were pushed 0.15 Å over were not repeated since these are pushed 0.3 Å over. All of them are kept
+in `results/published_labels.csv`, which this script writes from their catalogs, and reads where
+these are missing or hold fewer.
 """
 
 from __future__ import annotations

@@ -104,14 +104,15 @@ def search(
         bool, typer.Option("--relax", help="Relax the structure to its energy minimum first.")
     ] = False,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep saddles and final minima in the catalog.")
+        bool,
+        typer.Option("--keep", help="Keep saddles and final minima too, of searches from now on."),
     ] = False,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="A setting of searches, docs/labels.md; a wrong key lists all.",
+            help="A setting of searches; a wrong key lists all, with their defaults.",
         ),
     ] = None,
 ) -> None:

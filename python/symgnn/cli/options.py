@@ -105,7 +105,10 @@ def read_settings(changes: list[str], settings: type[Settings], **fixed: Any) ->
         return settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
+        known = ", ".join(
+            name if field.is_required() else f"{name}={field.default}"
+            for name, field in settings.model_fields.items()
+        )
         raise ConfigError(
-            f"--set {'.'.join(map(str, first['loc']))}: {first['msg']} (settings:"
-            f" {', '.join(settings.model_fields)})"
+            f"--set {'.'.join(map(str, first['loc']))}: {first['msg']} (settings: {known})"
         ) from None

@@ -29,7 +29,9 @@ _STAGES = {
 def quench(
     composition: Annotated[str, typer.Argument(help="Elements and proportions, such as Cu64Zr36.")],
     atoms: Annotated[int, typer.Option("--atoms", "-n", min=1, help="Atoms of each glass.")] = 1000,
-    rate: Annotated[float, typer.Option("--rate", help="Cooling rate, 1e10 to 1e14 K/s.")] = 1e13,
+    rate: Annotated[
+        float, typer.Option("--rate", help="Cooling rate, 1e10 to 1e14 K/s.", show_default="1e13")
+    ] = 1e13,
     output: Annotated[
         Path | None,
         typer.Option(
