@@ -18,6 +18,7 @@ import argparse
 import csv
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ GLASSES = ("train0", "train5")
 KINDS = ("connected saddles", "all saddles")
 PUBLISHED_ERROR = 0.14  # eV, standard error of a published label, measured by relatives.py
 BOOTSTRAPS = 5000
+UNSURE = 0.05  # of the connected searches are not when repeated, by repeat_searches.py
 
 COLUMNS = ("glass", "atom", "search", "status", "reason", "barrier", "force_calls", "seconds")
 QUERY = (
@@ -144,12 +146,25 @@ def measure(data: Searches) -> dict[str, Any]:
                 "ceiling_of_published_labels": published_ceiling(components.between),
                 "halves": {"atoms": atoms, "pearson": measured, "predicted": predicted},
             }
+    report["correlation_with_unsure_searches_left_out"] = thinned(data, most, rng)
     report["errors"] = {saddles: errors(data, saddles) for saddles in (2, 3, 5, 8)}
     report["growth"] = [
         {"searches": searches, **{kind: growth(data, kind, searches, most) for kind in KINDS}}
         for searches in range(1, most + 1)
     ]
     return report
+
+
+def thinned(data: Searches, most: int, rng: np.random.Generator) -> dict[str, float]:
+    """Correlation of connected means if a random share of the connected searches is not."""
+    correlations = []
+    for _ in range(200):
+        tally = data.tally("connected saddles", most)
+        kept = rng.random(len(tally.atom)) >= UNSURE
+        found = mean_of(replace(tally, connected=tally.connected & kept))
+        known = np.isfinite(found)
+        correlations.append(np.corrcoef(found[known], data.published[known])[0, 1])
+    return {"mean": float(np.mean(correlations)), "deviation": float(np.std(correlations, ddof=1))}
 
 
 def errors(data: Searches, saddles: int) -> dict[str, float]:
