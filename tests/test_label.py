@@ -114,11 +114,12 @@ def test_ctrl_c_ends_in_one_line(crystal: Path, tmp_path: Path) -> None:
 
 def test_who_stops_asking_leaves_no_process() -> None:
     atoms = relaxed(vacancy("Cu", 3.615, repeat=2), COPPER)
+    before = set(multiprocessing.active_children())
     tasks = [Task(0, number, number) for number in range(3)]
     searches = run_searches(tasks, atoms, COPPER, SaddleSettings(), 2)
     assert next(searches)[0] in tasks
     searches.close()
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_what_is_finished_is_given_after_ctrl_c() -> None:
@@ -191,11 +192,12 @@ def test_ctrl_c_while_a_process_starts_ends_the_run(monkeypatch: pytest.MonkeyPa
 
 def test_processes_leave_ctrl_c_to_their_parent() -> None:
     atoms = relaxed(vacancy("Cu", 3.615, repeat=2), COPPER)
+    before = set(multiprocessing.active_children())  # a process of a run that is over may still end
     searches = run_searches(
         [Task(0, number, number) for number in range(2)], atoms, COPPER, SaddleSettings(), 1
     )
     next(searches)
-    (process,) = multiprocessing.active_children()
+    (process,) = set(multiprocessing.active_children()) - before
     os.kill(process.pid, signal.SIGINT)
     assert next(searches)[1].status != "failed"
     assert process.exitcode in (None, 0)
@@ -203,13 +205,14 @@ def test_processes_leave_ctrl_c_to_their_parent() -> None:
 
 def test_an_error_of_the_code_ends_the_run_and_is_no_failed_search() -> None:
     atoms = relaxed(vacancy("Cu", 3.615, repeat=2), COPPER)
+    before = set(multiprocessing.active_children())
     broken = SaddleSettings.model_construct(
         **{**SaddleSettings().model_dump(), "climb_relaxation": ()}
     )
     searches = run_searches([Task(0, 0, 0)], atoms, COPPER, broken, 1)
     with pytest.raises(SymGNNError, match=r"search 0 of atom 0 .* \(IndexError: tuple index"):
         next(searches)
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= before
 
 
 def test_what_a_user_can_put_right_is_one_line(
