@@ -6,6 +6,8 @@ on all labeled glasses but NAME and its relatives (`relatives.py`) and predicts 
 predicts the test glasses as well.
 Finished jobs are kept in benchmarks/table1/runs and never repeated; interrupted ones continue.
 The folder of a row's jobs is named by its content and the data's, so a changed row starts anew.
+Where fewer jobs of a row are finished than stand in table1.json, its numbers there stay: a table
+begun on one machine goes on, row by row, on another.
 
     python benchmarks/table1.py                                    # everything: days on two cores
     python benchmarks/table1.py --rows ridge_angular schnet --seeds 1 --jobs 2
@@ -91,9 +93,11 @@ def report(options: argparse.Namespace, data: Data) -> None:
     """Write table1.json, table1.md and table1.png over all rows, and print the table."""
     rows = load_rows(options.configurations)
     results = make_folder(options.results)
-    content = collect(rows, data, options.runs, seeds=options.seeds)
+    table = results / "table1.json"
+    before = json.loads(table.read_text(encoding="utf-8")) if table.exists() else None
+    content = collect(rows, data, options.runs, seeds=options.seeds, before=before)
     text = markdown(content)
-    with written_whole(results / "table1.json") as unfinished:
+    with written_whole(table) as unfinished:
         unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     with written_whole(results / "table1.md") as unfinished:
         unfinished.write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -279,6 +280,29 @@ def test_spread_over_seeds_is_only_of_complete_seeds(tmp_path: Path, data: Data)
     assert found["complete_seeds"] == 1
     assert found["scores"]["pooled_pearson"] == {"mean": pytest.approx(1.0), "sd": None}
     assert found["jobs"] == {"finished": 7, "all": 8}
+
+
+def test_a_row_stays_where_its_jobs_are_not(tmp_path: Path, data: Data) -> None:
+    row = written(tmp_path, "trees", "simple: boosted_trees")
+    jobs = jobs_of(row, data, tmp_path, splits=data.splits, seeds=2)
+    for job in jobs[:3]:
+        job.folder.mkdir(parents=True)
+        values = {f"last/{name}": labels(data)[name] for name in LABELED}
+        np.savez(job.result, machine="there", seconds=1.0, **values)
+    there = collect([row], data, tmp_path, seeds=2)
+    here = tmp_path / "elsewhere"
+    assert collect([row], data, here, seeds=2, before=there) == there
+    assert collect([row], data, tmp_path, seeds=2, before=there) == there
+
+    def finished(row: Row, runs: Path, seeds: int) -> int:
+        found = collect([row], data, runs, seeds=seeds, before=there)
+        return found["rows"]["trees"]["jobs"]["finished"]
+
+    assert finished(row, here, seeds=1) == 0
+    changed = dataclasses.replace(row, content={"simple": "ridge_radial"})
+    assert finished(changed, here, seeds=2) == 0
+    jobs[0].result.unlink()
+    assert finished(row, tmp_path, seeds=2) == 3
 
 
 # --- simple baselines -------------------------------------------------------------------------

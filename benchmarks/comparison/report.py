@@ -51,15 +51,30 @@ PAPER = {
 """By name of the row. Li et al., ICML 2024, Cu64Zr36."""
 
 
-def collect(rows: list[Row], data: Data, runs: Path, *, seeds: int) -> dict[str, Any]:
+def collect(
+    rows: list[Row], data: Data, runs: Path, *, seeds: int, before: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Scores of every row from the jobs that are finished, as plain values for JSON.
 
     A row's numbers are means and standard deviations over seeds that have predicted every labeled
     glass while it was held out. A row without such a seed has ``incomplete`` scores only, over the
     glasses that it has.
+
+    Jobs stay on the machine that ran them, the table goes everywhere: a row of ``before``, an
+    earlier result of this function, stays as it is where it had more finished jobs, of the same
+    key and number of seeds, than are found here.
     """
     labels = {name: data.label(name) for name in data.labeled}
     scored = {row.name: _score_row(row, data, runs, labels, seeds) for row in rows}
+    for name, earlier in (before or {}).get("rows", {}).items():
+        row = scored.get(name)
+        if (
+            row is not None
+            and earlier["key"] == row["key"]
+            and earlier["jobs"]["all"] == row["jobs"]["all"]
+            and earlier["jobs"]["finished"] > row["jobs"]["finished"]
+        ):
+            scored[name] = earlier
     return {
         "glasses": data.labeled,
         "families": data.families,
@@ -91,6 +106,7 @@ def _score_row(
     complete = [glasses for glasses in held_out.values() if len(glasses) == len(labels)]
     paper = PAPER.get(row.name)
     return {
+        "key": row.key(data),
         "scores": _over_seeds([_score(glasses, labels) for glasses in complete]),
         "complete_seeds": len(complete),
         "ensemble": _score(_mean_of(complete), labels) if len(complete) > 1 else None,
