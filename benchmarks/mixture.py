@@ -1,6 +1,6 @@
 """Does a network know something of barriers that ridge does not?
 
-    python benchmarks/mixture.py [--network symgnn_paper_long]
+    python benchmarks/mixture.py [--network symgnn_best]
 
 Pearson correlation on the glass left out, for ridge, for a network, and for their weighted means
 (both with mean 0 and variance 1 first), on every split that `table1.py` has finished for both, with
@@ -22,9 +22,9 @@ WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 def main() -> None:
-    """Write results/mixture.txt."""
+    """Write results/mixture_NETWORK.txt."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", default="symgnn_paper_long")
+    parser.add_argument("--network", default="symgnn_best")
     options = parser.parse_args()
 
     data = glasses.Data(glasses.PUBLISHED)
@@ -52,7 +52,7 @@ def main() -> None:
         label = data.label(glass)
         lines.append(f"{split:24}" + "".join(f"{np.corrcoef(m, label)[0, 1]:8.4f}" for m in mixed))
     text = "\n".join(lines) + "\n"
-    (FOLDER / "results" / "mixture.txt").write_text(text, encoding="utf-8")
+    (FOLDER / "results" / f"mixture_{options.network}.txt").write_text(text, encoding="utf-8")
     print(text, end="")
 
 

@@ -267,6 +267,25 @@ def test_errors_are_one_line_with_the_remedy(
     assert message in last
 
 
+def test_an_alloy_that_the_potential_lacks_leaves_nothing_behind(tmp_path: Path) -> None:
+    assert run(["quench", "Cu64Ni36", "-o", str(tmp_path / "glasses")]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_of_a_pair_style_may_lie_elsewhere_but_not_change(tmp_path: Path) -> None:
+    settings = QuenchSettings("Cu", 100, 1e13)
+    potentials = []
+    for name, content in (("here", "1"), ("there", "1"), ("changed", "2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.txt").write_text(content, encoding="utf-8")
+        potentials.append(Potential.read("ml model.txt", ["* * Cu"], ["Cu"], tmp_path / name))
+    here, there, changed = potentials
+    quench.prepare(tmp_path / "glasses", settings, here)
+    quench.prepare(tmp_path / "glasses", settings, there)
+    with pytest.raises(SymGNNError, match="was begun with potential_checksum"):
+        quench.prepare(tmp_path / "glasses", settings, changed)
+
+
 def test_a_lammps_that_stops_shows_its_own_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

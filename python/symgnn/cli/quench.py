@@ -96,7 +96,8 @@ def quench(
     settings = QuenchSettings(composition, atoms, rate, hold, temperature, seed, shear)
     rate_name = f"{rate:.3g}".replace("e+", "e")
     folder = output or Path(f"{composition}-{atoms}-{rate_name}")
-    potential = _potential(folder, pair_style, pair_coeff, element_names(elements))
+    symbols = list(settings.counts())
+    potential = _potential(folder, symbols, pair_style, pair_coeff, element_names(elements))
     prepare(folder, settings, potential)
     for number in range(1, samples + 1):
         target = sample_folder(folder, number)
@@ -128,15 +129,15 @@ def quench(
 
 def _potential(
     folder: Path,
+    symbols: list[str],
     pair_style: str | None,
     pair_coeff: list[str] | None,
     elements: list[str] | None,
 ) -> Potential:
-    from symgnn.files import make_folder
     from symgnn.landscape.potential import Potential
 
     if pair_style is None and pair_coeff is None and elements is None:
-        return Potential.shipped(make_folder(folder))
+        return Potential.shipped(folder, symbols)
     if pair_style is None or pair_coeff is None or elements is None:
         raise SymGNNError(
             "a potential of your own needs --pair-style, --pair-coeff and --elements together"

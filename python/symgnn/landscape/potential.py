@@ -14,7 +14,7 @@ from ase.data import atomic_masses, atomic_numbers
 from symgnn.errors import StructureError, SymGNNError
 from symgnn.files import make_folder, written_whole
 from symgnn.lammps_files import check_elements
-from symgnn.potentials import write_potential
+from symgnn.potentials import CUZR_2009, write_potential
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,14 +35,23 @@ class Potential:
     """Chemical symbol of each atom type."""
 
     @classmethod
-    def shipped(cls, folder: Path) -> Potential:
+    def shipped(cls, folder: Path, symbols: Sequence[str] = ()) -> Potential:
         """The Cu–Zr potential of 2009, whose file is written to ``folder``.
 
+        Args:
+            folder: made where it is missing.
+            symbols: chemical symbols that are needed; nothing is written where one is unknown.
+
         Raises:
+            StructureError: an element that the potential lacks.
             SymGNNError: the file cannot be written.
         """
-        file = write_potential(folder)
-        return cls("eam/fs", (f"* * {_word(str(file.resolve()))} Cu Zr",), ("Cu", "Zr"))
+        file = folder.resolve() / CUZR_2009
+        potential = cls("eam/fs", (f"* * {_word(str(file))} Cu Zr",), ("Cu", "Zr"))
+        potential.types_of(symbols)
+        make_folder(folder)
+        write_potential(file)
+        return potential
 
     @classmethod
     def read(
@@ -64,6 +73,12 @@ class Potential:
         style = " ".join(_whole(word, folder) if "." in word else word for word in styles)
         coefficients = tuple(_with_whole_paths(line, folder, styles) for line in pair_coeff)
         return cls(style, coefficients, tuple(elements))
+
+    @property
+    def style(self) -> str:
+        """``pair_style`` with names of files instead of paths: the same wherever they lie."""
+        words = shlex.split(self.pair_style)
+        return " ".join(Path(word).name if _is_file(word) else word for word in words)
 
     def commands(self) -> list[str]:
         """Lines of a LAMMPS input, after the box exists."""

@@ -212,7 +212,7 @@ def prepare(folder: Path, settings: QuenchSettings, potential: Potential) -> Non
         "melt_temperature_K": settings.temperature,
         "seed": settings.seed,
         "shear_strain": settings.shear,
-        "pair_style": potential.pair_style,
+        "pair_style": potential.style,
         "elements": list(potential.elements),
         "potential_checksum": potential.checksum(),
     }
@@ -421,7 +421,7 @@ def _write_glass(folder: Path, number: int, settings: QuenchSettings, potential:
             "seed": settings.seed_of(number),
             "shear_strain": settings.shear if name == SHEARED else 0.0,
             "potential_energy_eV_per_atom": state["energy_eV_per_atom"],
-            "pair_style": potential.pair_style,
+            "pair_style": potential.style,
             "potential_checksum": potential.checksum(),
             "resumed": len(record["resumed_from"]),
             "lammps_version": record["lammps_version"],
