@@ -62,7 +62,7 @@ def collect(
 
     Jobs stay on the machine that ran them, the table goes everywhere: a row of ``before``, an
     earlier result of this function, stays as it is where it had more finished jobs, of the same
-    key and number of seeds, than are found here.
+    key, than are found here.
     """
     labels = {name: data.label(name) for name in data.labeled}
     scored = {row.name: _score_row(row, data, runs, labels, seeds) for row in rows}
@@ -71,14 +71,13 @@ def collect(
         if (
             row is not None
             and earlier["key"] == row["key"]
-            and earlier["jobs"]["all"] == row["jobs"]["all"]
             and earlier["jobs"]["finished"] > row["jobs"]["finished"]
         ):
             scored[name] = earlier
     return {
         "glasses": data.labeled,
         "families": data.families,
-        "seeds": seeds,
+        "seeds": max(seeds, (before or {}).get("seeds", 0)),
         "machines": sorted({machine for row in scored.values() for machine in row["machines"]}),
         "rows": dict(sorted(scored.items(), key=_rank)),
     }
