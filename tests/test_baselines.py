@@ -460,7 +460,7 @@ def test_rows_of_the_comparison_have_equal_budgets(repository):
     assert augmented == plain.model_copy(update={"random_rotations": True})
 
 
-def test_the_preset_is_the_best_network_of_the_comparison(repository):
+def test_the_preset_is_the_best_symgnn_of_the_comparison(repository):
     row = load_config(repository / "benchmarks" / "table1" / "symgnn_best.yaml")
     found = preset("lengths")
     assert row.model_copy(update={"patience": found.patience}) == found

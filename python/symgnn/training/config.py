@@ -154,7 +154,7 @@ def _lengths() -> TrainingConfig:
     """A small attention network on interatomic distances: some minutes on one core.
 
     Edges enter as lengths: the limit of averaging an edge embedding over all of O(3), which is a
-    function of length alone, taken exactly. The best network of ``benchmarks/table1.py``.
+    function of length alone, taken exactly. The best of the SymGNNs in docs/experiments.md.
     """
     return TrainingConfig(
         model=SymGNNConfig(
