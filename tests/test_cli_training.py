@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from symgnn.cli import run
 from symgnn.samples import sample_glass
 from symgnn.structures import read_structures, write_structures
 from symgnn.training.config import load_config
-from symgnn.training.loop import output_alone
+from symgnn.training.loop import Run, output_alone
 from test_cli import complaint
 from test_training import labeled_glass
 from tiny_model import tiny_metadata, tiny_network, write_tiny_model
@@ -172,7 +172,7 @@ def test_what_cannot_be_trained_on(
         ),
         (["train", "config.yaml", "output=train.xyz"], 1, "cannot write"),
         (["train", "config.yaml", "--device", "abacus"], 1, "abacus"),
-        (["train", "--preset", "other"], 1, "paper, lengths, cuzr"),
+        (["train", "--preset", "other"], 1, "paper, lengths, mixture, cuzr"),
         (["train", "--preset", "paper", "model.width=16"], 2, "alone"),
         (["export", "-o", "m.pt"], 2, "name a checkpoint"),
         (["export", "--random", "-o", "m.pt"], 2, "needs --elements"),
@@ -345,6 +345,44 @@ def test_density_regression_from_labels_to_barriers(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.count("ok") == 2  # on one rank and on two
 
 
+def test_mixture_from_labels_to_barriers(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_regression()
+    config = yaml.safe_load(Path("regression.yaml").read_text())
+    network = {"width": 4, "heads": [1], "cutoff": 4.5}
+    config["model"] = {"architecture": "mixture", "densities": TINY, "network": network}
+    Path("mixture.yaml").write_text(yaml.safe_dump(config | {"epochs": 2}))
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "train", interrupt)
+        assert run(["train", "mixture.yaml"]) == 1
+    assert (
+        "interrupted; every finished epoch is in run: go on with --resume"
+        in capsys.readouterr().err
+    )
+    assert not Path("run/best.ckpt").exists()
+    assert run(["train", "mixture.yaml", "--resume"]) == 0
+    output = capsys.readouterr()
+    for number in range(1, 5):
+        assert output.err.count(f"network {number} of 4\n") == 1
+    for number in range(3):
+        assert f"slabs.xyz:{number}, held out: Pearson" in output.out
+    assert "next: symgnn export run/best.ckpt" in output.out
+    assert load_config(Path("run/config.yaml")).model.share == 0.3
+    assert run(["train", "mixture.yaml"]) == 1
+    assert "run holds a run already: add --resume" in complaint(capsys)
+
+    assert run(["export", "run/best.ckpt", "-o", "model.pt"]) == 0
+    assert run(["check", "model.pt"]) == 0
+    training = Annotator("model.pt").metadata["training"]
+    assert list(training["held_out_structures"]) == [f"slabs.xyz:{number}" for number in range(3)]
+    assert training["seed"] == 0
+
+
 def test_two_structures_give_a_model_without_uncertainty(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -405,7 +443,7 @@ def test_a_thermal_copy_is_not_its_structure(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["config.yaml", "data.thermal=[train.xyz]"], "data.thermal serves density_regression"),
+        (["config.yaml", "data.thermal=[slabs.xyz]"], "slabs.xyz:0 has the elements"),
         (["regression.yaml", "data.thermal=[train.xyz]"], "train.xyz:0 has the elements"),
         (["regression.yaml", "data.train=[]"], "data.train needs at least one file"),
         (["regression.yaml", "data.elements=[Al, Cu, Zr]"], "no atom of Al has a label"),

@@ -692,11 +692,11 @@ def test_a_copy_of_nothing_is_refused(tmp_path: Path, change: str) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_networks_refuse_copies_and_epochs_refuse_regressions(tmp_path: Path) -> None:
+def test_epochs_refuse_regressions_and_mixtures(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="closed form"):
         Run(parse_config({"model": TINY}, "test"), base=tmp_path)
-    with pytest.raises(ConfigError, match=r"data\.thermal serves density_regression only"):
-        Run(parse_config({"data": {"thermal": ["a.xyz"]}}, "test"), base=tmp_path)
+    with pytest.raises(ConfigError, match="more than one network"):
+        Run(parse_config({"model": {"architecture": "mixture"}}, "test"), base=tmp_path)
 
 
 # --- one clear line for what cannot be fitted ---------------------------------------------------

@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from conftest import random_glass
 from symgnn.export import export_model, random_model
 from symgnn.graph import build_graph
-from symgnn.models import SymGNNConfig, SymmetrizationConfig
+from symgnn.models import (
+    DensityRegressionConfig,
+    MixtureConfig,
+    SymGNNConfig,
+    SymmetrizationConfig,
+)
+from tiny_mixture import random_mixture, tiny_mixture_config
 from tiny_regression import random_regression, tiny_config
 
 if TYPE_CHECKING:
@@ -25,6 +31,8 @@ ELEMENTS = ["Cu", "Zr"]
 ROUNDING = 1e-9
 MODELS = {
     "density regression": tiny_config(),
+    "mixture": tiny_mixture_config([3, 1]),
+    "mixture with a deeper network": tiny_mixture_config([3, 2, 2, 1]),
     "attention": SymGNNConfig(width=6, heads=[3, 2, 1], cutoff=4.5),
     "attention, one layer, self-edges": SymGNNConfig(
         width=5, heads=[2], cutoff=4.5, self_edges=True, skip=False, normalization="none"
@@ -45,13 +53,15 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     """A model file as torch loads it, its cutoff, layers and self-edges."""
     config: Any = MODELS[request.param]
     torch.manual_seed(2)
-    if request.param == "density regression":
-        network: Any = random_regression(config, members=3)
+    if isinstance(config, MixtureConfig):
+        network: Any = random_mixture(config, members=3)
+        layers = max(3, len(config.network.heads))
+    elif isinstance(config, DensityRegressionConfig):
+        network, layers = random_regression(config, members=3), 3
     else:
-        network = random_model(config, ELEMENTS)
+        network, layers = random_model(config, ELEMENTS), len(config.heads)
     path = tmp_path_factory.mktemp("model") / "model.pt"
     export_model(network, ELEMENTS, path, dtype="float64")
-    layers = 3 if request.param == "density regression" else len(config.heads)
     return torch.jit.load(str(path)), config.cutoff, layers, config.self_edges
 
 

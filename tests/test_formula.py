@@ -319,7 +319,7 @@ def test_relatives_are_left_out_together(tmp_path: Path) -> None:
     [
         ({}, 2, "needs 3 labeled structures"),
         ({"train": []}, 4, r"data\.train needs at least one file"),
-        ({"thermal": ["train.xyz"]}, 4, r"data\.thermal serves density_regression only"),
+        ({"thermal": ["train.xyz"]}, 4, r"data\.thermal: a formula has no use for copies"),
         ({"elements": ["Zr", "Cu"]}, 4, r"data\.elements: leave it out"),
     ],
 )

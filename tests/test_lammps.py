@@ -14,10 +14,11 @@ from ase.build import bulk
 from conftest import random_glass
 from lammps_runner import TOLERANCE, Simulation, dump, largest_difference
 from symgnn import Annotator
-from symgnn.export import export_checkpoint, export_random
+from symgnn.export import export_checkpoint, export_model, export_random
 from symgnn.lammps import open_lammps
+from tiny_mixture import random_mixture, tiny_mixture_config
 from tiny_model import tiny_metadata, write_tiny_model
-from tiny_regression import coordination, fit_files, write_labeled
+from tiny_regression import ELEMENTS, coordination, fit_files, write_labeled
 
 
 @pytest.fixture(scope="session")
@@ -434,10 +435,16 @@ def test_plugin_can_be_unloaded_and_loaded(simulation: Simulation, model: Path) 
 # --- density regression -------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def regression(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a fitted density regression that has a jackknife: float32.pt, float64.pt."""
-    folder = tmp_path_factory.mktemp("regression")
+@pytest.fixture(scope="session", params=["regression", "mixture"])
+def regression(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a fitted density regression that has a jackknife, alone or in a mixture with a
+    random network: float32.pt, float64.pt."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "mixture":
+        model = random_mixture(tiny_mixture_config([2, 2, 1, 1]))
+        for dtype in TOLERANCE:
+            export_model(model, ELEMENTS, folder / f"{dtype}.pt", dtype=dtype)
+        return folder
     glasses = [random_glass(5, seed) for seed in (11, 12, 13)]
     write_labeled(folder / "train.xyz", glasses, [coordination(atoms) for atoms in glasses])
     result, _ = fit_files(folder)

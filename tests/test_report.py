@@ -719,6 +719,14 @@ REGRESSION = {
 }
 
 
+FORMULA = {"data": REGRESSION["data"], "model": {"architecture": "formula"}}
+MIXTURE = {
+    "data": REGRESSION["data"],
+    "model": {"architecture": "mixture", "network": {"width": 4, "heads": [1]}},
+    "epochs": 1,
+}
+
+
 def test_run_of_a_network(tmp_path: Path, opened: Callable[..., Page]) -> None:
     threads = torch.get_num_threads()
     folder = trained(tmp_path, "run<1>", NETWORK)
@@ -740,10 +748,15 @@ def test_run_of_a_network(tmp_path: Path, opened: Callable[..., Page]) -> None:
     page.locator("#parities svg").first.wait_for()
 
 
-def test_run_of_a_regression_is_compared_with_structures_left_out(
-    tmp_path: Path, opened: Callable[..., Page]
+@pytest.mark.parametrize(
+    "settings",
+    [REGRESSION, FORMULA, MIXTURE],
+    ids=lambda settings: settings["model"]["architecture"],
+)
+def test_run_with_structures_left_out_is_compared_with_their_labels(
+    tmp_path: Path, opened: Callable[..., Page], settings: dict[str, Any]
 ) -> None:
-    folder = trained(tmp_path, "fit", REGRESSION)
+    folder = trained(tmp_path, "fit", settings)
     output = tmp_path / "run.html"
     assert run(["report", str(folder), "-o", str(output)]) == 0
     page = opened(output)

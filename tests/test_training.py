@@ -410,9 +410,64 @@ def test_no_labels_at_all(settings, tmp_path):
 
 
 def test_no_files(settings, tmp_path):
-    settings.data.validation = []
+    settings.data.train = []
     with pytest.raises(ConfigError, match="at least one file"):
         train(settings, base=tmp_path)
+
+
+def test_without_validation_files_the_last_epoch_counts(settings, tmp_path):
+    """Validation does not enter the training: the network is the same."""
+    train(settings, base=tmp_path)
+    expected = network_of(tmp_path / "run" / "last.ckpt")
+    settings.data.validation, settings.output, settings.patience = [], "alone", 1
+    result = train(settings, base=tmp_path)
+    assert (result.best_epoch, result.best_pearson, result.stopped_early) == (4, None, False)
+    assert_same_network(network_of(result.best), expected)
+    assert load_checkpoint(result.best)["validation"] is None
+    with (tmp_path / "alone" / "metrics.csv").open() as file:
+        scores = [float(row["validation_pearson"]) for row in csv.DictReader(file)]
+    assert len(scores) == 4
+    assert all(map(math.isnan, scores))
+    train(settings.model_copy(update={"epochs": 5}), base=tmp_path, resume=True)
+    assert load_checkpoint(result.best)["epoch"] == 5
+
+
+def test_steps_take_copies_as_often_as_they_count(settings, tmp_path, monkeypatch):
+    """Copies may be few: a structure without any is always itself."""
+    glasses = [labeled_glass(seed) for seed in (1, 2, 3)]
+    copies = [glasses[number].copy() for number in (2, 0, 2)]
+    for number, copy in enumerate(copies):
+        copy.rattle(0.05, seed=number)
+    write_structures(tmp_path / "copies.xyz", copies)
+    settings.data.thermal, settings.data.thermal_weight = ["copies.xyz"], 0.25
+    run = Run(settings, base=tmp_path)
+    assert [[copy.name for copy in own] for own in run.copies] == [
+        ["copies.xyz:1"],
+        [],
+        ["copies.xyz:0", "copies.xyz:2"],
+    ]
+    taken = [[run._at_some_time(number).name for _ in range(2000)] for number in range(3)]
+    assert set(taken[1]) == {"train.xyz:1"}
+    for number, others in ((0, {"copies.xyz:1"}), (2, {"copies.xyz:0", "copies.xyz:2"})):
+        assert set(taken[number]) == {f"train.xyz:{number}"} | others
+        share = np.mean([name in others for name in taken[number]])
+        assert share == pytest.approx(0.25, abs=0.05)
+    assert taken[2].count("copies.xyz:0") == pytest.approx(250, abs=60)
+    without = settings.model_copy(deep=True)
+    without.data.thermal, without.output = [], "without"
+    found = [train(config, base=tmp_path).best for config in (settings, without)]
+    first, second = map(network_of, found)
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_structures_left_out_do_not_teach(settings, tmp_path):
+    """As if they were not in the file, apart from the record of it."""
+    run = Run(settings, base=tmp_path, left_out={"train.xyz:1"})
+    run.train()
+    write_structures(tmp_path / "train.xyz", [labeled_glass(seed) for seed in (1, 3)])
+    settings.output = "two"
+    expected = network_of(train(settings, base=tmp_path).best)
+    assert_same_network(network_of(tmp_path / "run" / "best.ckpt"), expected)
 
 
 def test_a_run_is_never_overwritten(settings, tmp_path):

@@ -18,7 +18,14 @@ import numpy as np
 from symgnn._native import load_core
 from symgnn.annotator import Annotator
 from symgnn.graph import build_graph
-from symgnn.models import DensityRegression, DensityRegressionConfig, SymGNN, SymGNNConfig
+from symgnn.models import (
+    DensityRegression,
+    DensityRegressionConfig,
+    Mixture,
+    MixtureConfig,
+    SymGNN,
+    SymGNNConfig,
+)
 from symgnn.samples import sample_glass, sample_slab
 
 if TYPE_CHECKING:
@@ -93,7 +100,7 @@ def _eager(request: dict[str, Any]) -> dict[str, Any]:
         return _timed(lambda: model(*inputs), device)
 
 
-def _eager_model(path: str, metadata: dict[str, Any]) -> SymGNN | DensityRegression:
+def _eager_model(path: str, metadata: dict[str, Any]) -> SymGNN | DensityRegression | Mixture:
     import torch
 
     if "architecture" not in metadata:
@@ -104,16 +111,21 @@ def _eager_model(path: str, metadata: dict[str, Any]) -> SymGNN | DensityRegress
     if architecture["architecture"] == "density_regression":
         config = DensityRegressionConfig(**architecture)
         return DensityRegression(config, elements, torch.jit.load(path).members)
+    if architecture["architecture"] == "mixture":
+        return Mixture(MixtureConfig(**architecture), elements, torch.jit.load(path).members)
     return SymGNN(SymGNNConfig(**architecture), elements)
 
 
-def eager_memory(model: SymGNN | DensityRegression, atoms: int) -> float:
+def eager_memory(model: SymGNN | DensityRegression | Mixture, atoms: int) -> float:
     """About what a model takes in plain torch for a piece of the sample glass, MB.
 
     The attention of a SymGNN holds up to five tensors edges × heads × width at a time: hidden
     features, values, weighted values, and one or two in the making. A density regression holds the
-    features of all atoms some times over, and its weights once for each atom and member.
+    features of all atoms some times over, and its weights once for each atom and member. A mixture
+    holds the one, then the other.
     """
+    if isinstance(model, Mixture):
+        return max(eager_memory(part, atoms) for part in (model.regression, model.network))
     if isinstance(model, SymGNN):
         numbers = 5 * _edges(model.config, atoms) * max(model.config.heads) * model.config.width
     else:

@@ -26,6 +26,7 @@ from .lammps_files import check_elements
 from .models import (
     DensityRegression,
     Formula,
+    Mixture,
     NetworkConfig,
     SymGNN,
     SymGNNConfig,
@@ -35,6 +36,7 @@ from .models.formula import formula_text
 from .models.symmetrization import haar_rotations
 from .samples import sample_glass
 from .scripted.density_regression import ExportedDensityRegression
+from .scripted.mixture import ExportedMixture
 from .scripted.symgnn import ExportedSymGNN
 from .training.checkpoint import load_checkpoint, restore_model
 from .training.config import TrainingConfig, parse_config, preset
@@ -140,10 +142,10 @@ def export_model(
             by more than rounding.
         SymGNNError: the output cannot be written.
     """
-    if not isinstance(model, SymGNN | DensityRegression | Formula):
+    if not isinstance(model, SymGNN | DensityRegression | Mixture | Formula):
         raise ModelError(
             f"{type(model).__name__} is a baseline and has no exported form: export a checkpoint "
-            "of architecture symgnn, density_regression or formula"
+            "of architecture symgnn, density_regression, mixture or formula"
         )
     config = model.config
     model = deepcopy(model).cpu().eval().to(DTYPES[dtype])
@@ -207,7 +209,7 @@ class _Form:
     """Metadata that only models of its kind have."""
 
 
-def _exported_form(model: SymGNN | DensityRegression | Formula) -> _Form:
+def _exported_form(model: SymGNN | DensityRegression | Mixture | Formula) -> _Form:
     if isinstance(model, SymGNN):
         config, layers = model.config, len(model.config.heads)
         weights = _edge_weights([config.cutoff] * layers, None)
@@ -216,15 +218,21 @@ def _exported_form(model: SymGNN | DensityRegression | Formula) -> _Form:
         outputs = [ENERGY_BARRIER, ENERGY_BARRIER_STD, ENERGY_BARRIER_OOD]
         further = {"formula": formula_text(model)}
         return _Form(model, model.layers, model.channels, outputs, further)
-    module = ExportedDensityRegression(model)
-    std = [ENERGY_BARRIER_STD] if model.members > 1 else []
-    limits = model.label_range.tolist() if model.label_range.isfinite().all() else None
+    module: ExportedMixture | ExportedDensityRegression
+    if isinstance(model, Mixture):
+        regression, module = model.regression, ExportedMixture(model)
+        reach = module.reach
+    else:
+        regression, module = model, ExportedDensityRegression(model)
+        reach = module.explained.reach
+    std = [ENERGY_BARRIER_STD] if regression.members > 1 else []
+    limits = regression.label_range.tolist() if regression.label_range.isfinite().all() else None
     return _Form(
         module,
-        ExportedDensityRegression.layers,
+        module.layers,
         module.channels,
         [ENERGY_BARRIER, *std, ENERGY_BARRIER_OOD],
-        _edge_weights(module.explained.reach, limits),
+        _edge_weights(reach, limits),
     )
 
 

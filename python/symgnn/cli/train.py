@@ -15,8 +15,9 @@ from symgnn.errors import Interrupted, RelatedStructuresWarning
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from symgnn.training.config import FitConfig
+    from symgnn.training.config import FitConfig, TrainingConfig
     from symgnn.training.loop import Epoch
+    from symgnn.training.regression import Fit
 
 
 def train(
@@ -29,8 +30,8 @@ def train(
         str | None,
         typer.Option(
             "--preset",
-            help="paper, lengths, cuzr, simple or open-data: print a complete configuration and"
-            " stop.",
+            help="paper, lengths, mixture, cuzr, simple or open-data: print a complete"
+            " configuration and stop.",
         ),
     ] = None,
     resume: Annotated[
@@ -43,7 +44,8 @@ def train(
 
     The output folder receives best.ckpt (highest validation Pearson), last.ckpt (for --resume),
     metrics.csv and the resolved config.yaml. A run that was killed continues with --resume. A
-    density regression or a formula is fitted at once: it writes best.ckpt and config.yaml.
+    density regression or a formula is fitted at once: it writes best.ckpt and config.yaml. A
+    mixture writes the same, and its networks have folders of their own.
 
     Examples:
 
@@ -53,6 +55,7 @@ def train(
 
       symgnn train config.yaml --resume
     """
+    from symgnn.models import MixtureConfig
     from symgnn.training.config import FitConfig, dump_config, load_config
     from symgnn.training.config import preset as named_preset
 
@@ -77,6 +80,10 @@ def train(
         with _warning_at_once():
             _fit(settings, config.parent)
         return
+    if isinstance(settings.model, MixtureConfig):
+        with _warning_at_once():
+            _train_mixture(settings, config.parent, resume=resume)
+        return
     from symgnn.training.loop import LAST
     from symgnn.training.loop import train as run
 
@@ -91,37 +98,69 @@ def train(
             f"interrupted; every finished epoch is in {folder}: go on with --resume"
         ) from None
     stop = ", stopped early" if result.stopped_early else ""
-    typer.echo(
-        f"{result.best}: validation Pearson {result.best_pearson:.4f} "
-        f"at epoch {result.best_epoch} of {result.epochs}{stop}"
+    score = (
+        "no validation files, hence the last"
+        if result.best_pearson is None
+        else f"validation Pearson {result.best_pearson:.4f} at"
     )
+    typer.echo(f"{result.best}: {score} epoch {result.best_epoch} of {result.epochs}{stop}")
     typer.echo(f"next: symgnn export {result.best} -o model.pt")
 
 
 def _fit(settings: FitConfig, base: Path) -> None:
     """Fit a density regression or a formula: at most ten seconds for 8,000 atoms."""
+    from symgnn.models import FormulaConfig
+    from symgnn.training.formula import fit_formula
+    from symgnn.training.regression import fit
+
+    run = fit_formula if isinstance(settings.model, FormulaConfig) else fit
+    try:
+        with _progress_of_fit() as report:
+            result = run(settings, base=base, report=report)
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted; nothing was written: start it again") from None
+    _show_fit(result)
+
+
+def _train_mixture(settings: TrainingConfig, base: Path, *, resume: bool) -> None:
+    """Fit a regression and train its networks: minutes for each of them."""
+    from symgnn.training.mixture import train_mixture
+
+    try:
+        with _progress_of_fit(lines=True) as report:
+            result = train_mixture(settings, base=base, resume=resume, report=report)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted; every finished epoch is in {base / settings.output}: go on with --resume"
+        ) from None
+    _show_fit(result)
+
+
+@contextmanager
+def _progress_of_fit(*, lines: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on a terminal; elsewhere a line for each part of the work, if asked for."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from symgnn.models import FormulaConfig
-    from symgnn.training.formula import fit_formula
-    from symgnn.training.regression import FEWEST_STRUCTURES, fit
-
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    try:
-        with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as bar:
-            task = bar.add_task("reading structures", total=None)
-            run = fit_formula if isinstance(settings.model, FormulaConfig) else fit
-            result = run(
-                settings,
-                base=base,
-                report=lambda what, done, total: bar.update(
-                    task, description=what, completed=done, total=total
-                ),
-            )
-    except KeyboardInterrupt:
-        raise Interrupted("interrupted; nothing was written: start it again") from None
+    bar = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
+    with bar:
+        task = bar.add_task("reading structures", total=None)
+        said = ""
+
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal said
+            bar.update(task, description=what, completed=done, total=total)
+            if bar.disable and lines and what != said:
+                print(what, file=sys.stderr, flush=True)
+                said = what
+
+        yield report
+
+
+def _show_fit(result: Fit) -> None:
+    from symgnn.training.regression import FEWEST_STRUCTURES
+
     for names in result.relatives:
         typer.echo(
             f"{', '.join(names)}: nearly the same structure, and left out together", err=True
@@ -186,10 +225,12 @@ class _EpochProgress:
         self.bar.stop()
 
     def _report(self, epoch: Epoch) -> None:
-        text = (
-            f"loss {epoch.loss:.4f}  validation Pearson {epoch.validation.pearson:.4f} "
-            f"(best {epoch.best_pearson:.4f}, epoch {epoch.best_epoch})"
-        )
+        text = f"loss {epoch.loss:.4f}"
+        if epoch.validation is not None:
+            text += (
+                f"  validation Pearson {epoch.validation.pearson:.4f} "
+                f"(best {epoch.best_pearson:.4f}, epoch {epoch.best_epoch})"
+            )
         if self.bar.disable:
             print(f"epoch {epoch.number}/{self.epochs}  {text}", file=sys.stderr, flush=True)
         else:

@@ -13,6 +13,7 @@ from .faenet import FAENetConfig
 from .formula import Formula, FormulaConfig
 from .gcn import GCNConfig
 from .mgcn import MGCNConfig
+from .mixture import Mixture, MixtureConfig
 from .mlp import MLPConfig
 from .mpnn import MPNNConfig
 from .network import BarrierNetwork, NetworkConfig
@@ -36,19 +37,21 @@ AnyNetworkConfig = Annotated[
         | MGCNConfig
         | MPNNConfig
         | FAENetConfig
-        | EquivariantConfig,
+        | EquivariantConfig
+        | MixtureConfig,
         Field(discriminator="architecture"),
     ],
     BeforeValidator(_symgnn_by_default),
 ]
-"""Configuration of any network, tagged by ``architecture`` (default: symgnn)."""
+"""Configuration of anything that is trained in epochs, at least in part, tagged by
+``architecture`` (default: symgnn)."""
 
 
 def build_model(
     config: NetworkConfig, elements: int
-) -> BarrierNetwork | DensityRegression | Formula:
+) -> BarrierNetwork | DensityRegression | Mixture | Formula:
     """A network with random weights, or a regression or formula to fit."""
-    model: BarrierNetwork | DensityRegression | Formula = config.build(elements)
+    model: BarrierNetwork | DensityRegression | Mixture | Formula = config.build(elements)
     return model
 
 
@@ -59,6 +62,8 @@ __all__ = [
     "DensityRegressionConfig",
     "Formula",
     "FormulaConfig",
+    "Mixture",
+    "MixtureConfig",
     "NetworkConfig",
     "SymGNN",
     "SymGNNConfig",

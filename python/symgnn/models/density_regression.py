@@ -233,12 +233,25 @@ class DensityRegression(nn.Module):
             [N, outputs].
         """
         features = self.describe(species, edge_index, edge_vector)
+        distance = self.distance(features, species, edge_index, edge_vector)
+        barrier = self.barriers(features, species)
+        return combine(barrier, self.label_range, self.noise[species], distance)
+
+    def barriers(self, features: Tensor, species: Tensor) -> Tensor:
+        """Barriers [N, M] of all members, eV, not yet limited, from features [N, F]."""
         barrier = torch.einsum("nf,mnf->nm", features, self.weight[:, species])
-        barrier = barrier + self.intercept[:, species].T
+        return barrier + self.intercept[:, species].T
+
+    def distance(
+        self, features: Tensor, species: Tensor, edge_index: Tensor, edge_vector: Tensor
+    ) -> Tensor:
+        """Squared distance [N] from the training set of atoms with features [N, F].
+
+        The larger of those of ``distances``, in units of the outermost percent of training atoms.
+        """
         own, around, _ = self.distances(features[:, : self.own], species, edge_index, edge_vector)
         scale = self.distance_scale[:, species]
-        distance = torch.maximum(own / scale[0], around / scale[1])
-        return combine(barrier, self.label_range, self.noise[species], distance)
+        return torch.maximum(own / scale[0], around / scale[1])
 
     def _by_element(self, x: Tensor, species: Tensor, center: Tensor, matrix: Tensor) -> Tensor:
         result = torch.empty_like(x)

@@ -42,8 +42,19 @@ class Curves:
 
     @property
     def best(self) -> int:
-        """Row of the epoch with the highest validation Pearson correlation: that of best.ckpt."""
-        return int(np.argmax(self.columns["validation_pearson"]))
+        """Row of the epoch of best.ckpt.
+
+        That of the highest validation Pearson correlation, or the last without validation.
+        """
+        pearson = self.columns["validation_pearson"]
+        return len(pearson) - 1 if np.isnan(pearson).all() else int(np.nanargmax(pearson))
+
+    def __str__(self) -> str:
+        """What came out, in a line."""
+        epoch = self.columns["epoch"][self.best]
+        pearson = self.columns["validation_pearson"][self.best]
+        score = "no validation" if np.isnan(pearson) else f"Pearson {pearson:.3f}"
+        return f"epoch {epoch:.0f}, {score}"
 
 
 def read_curves(folder: Path) -> Curves:
@@ -99,8 +110,7 @@ def draw(runs: Mapping[str, Curves]) -> Figure:
     handles = [
         Line2D(
             [], [], color=SERIES[number % len(SERIES)],
-            label=f"{name}: best epoch {curves.columns['epoch'][curves.best]:.0f}, "
-            f"Pearson {curves.columns['validation_pearson'][curves.best]:.3f}",
+            label=f"{name}: best {curves}",
         )
         for number, (name, curves) in enumerate(runs.items())
     ]  # fmt: skip

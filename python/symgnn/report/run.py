@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +12,20 @@ import numpy as np
 import torch
 
 from ..errors import ConfigError, DatasetError, ModelError, SymGNNError
-from ..models import DensityRegression
 from ..plots.training import read_curves
 from ..training.checkpoint import load_checkpoint, restore_model
 from ..training.config import FitConfig, TrainingConfig, dump_config, parse_config
-from ..training.dataset import LabeledGraph, build_labeled_graphs, checksum, located, read_labeled
+from ..training.dataset import build_labeled_graphs, checksum, located, read_labeled
 from ..training.loop import BEST, CONFIG, METRICS, choose_device, predict
 from ..training.metrics import Metrics, compute_metrics
-from ..training.regression import predict_held_out
 from .page import definitions, file_date, packed, table, tiles, write_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from ..training.dataset import LabeledGraph
 
 _SCRIPTS = ("vendor/plot.min.js", "templates/common.js", "templates/run.js")
 _COLUMNS = {
@@ -158,7 +158,7 @@ class _Source:
             path = located(base, name)
             if checksum(path) != sha256:
                 raise DatasetError(f"{path} has changed since the training")
-            labeled.append(read_labeled(path, self.config.data.label))
+            labeled.append(replace(read_labeled(path, self.config.data.label), name=name))
         return build_labeled_graphs(
             labeled,
             self.config.data.label,
@@ -172,18 +172,17 @@ class _Source:
 def _parities(source: _Source) -> tuple[list[_Parity], str]:
     """What can be compared with labels, and why not more."""
     model = restore_model(source.content, str(source.folder / BEST)).to(source.device)
+    held_out = source.content.get("held_out_predictions") or {}
     parities, missing = [], []
     for part, name in (("validation", "validation"), ("train", "held out")):
         files = source.content["checksums"].get(part, {})
-        jackknife = isinstance(model, DensityRegression) and model.members > 1
-        if not files or (part == "train" and not jackknife):
+        if not files or (part == "train" and not held_out):
             continue
         try:
             graphs = source.graphs(files)
             source.report("predictions")
-            if part == "train" and isinstance(model, DensityRegression):
-                groups = source.content.get("jackknife")
-                predictions = _predict_each_left_out(model, graphs, groups)
+            if part == "train":
+                predictions = [held_out[item.name].cpu().numpy() for item in graphs]
             else:
                 predictions = predict(model, graphs)
         except SymGNNError as error:
@@ -195,18 +194,6 @@ def _parities(source: _Source) -> tuple[list[_Parity], str]:
     if not parities and not missing:
         missing.append("no structures were left out of the fit, and none given for validation")
     return parities, f"Not drawn: {'; '.join(missing)}." if missing else ""
-
-
-def _predict_each_left_out(
-    model: DensityRegression, graphs: list[LabeledGraph], groups: list[int] | None
-) -> list[NDArray[np.float64]]:
-    if groups is None:  # of checkpoints from before structures had families
-        groups = [number % (model.members - 1) for number in range(len(graphs))]
-    with torch.inference_mode():
-        return [
-            predict_held_out(model, group, item).cpu().numpy()
-            for group, item in zip(groups, graphs, strict=True)
-        ]
 
 
 def _base_of(folder: Path, names: list[str]) -> Path:

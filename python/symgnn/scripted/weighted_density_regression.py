@@ -21,6 +21,7 @@ class WeightedDensityRegression(nn.Module):
     """The barrier as a function of edge weights, before it is limited to the range of labels.
 
     ``reach``: length (Å) of the longest edge that matters to a center 0, 1 and 2 edges away.
+    ``constants``: how many tensors ``start`` gives, the first of which has a row per edge.
 
     Atoms are sorted by the number of edges that lead to them from the explained ones: ``within[h]``
     of them are at most h edges away. Farther centers need less.
@@ -28,6 +29,8 @@ class WeightedDensityRegression(nn.Module):
     Args:
         model: fitted, in the dtype of the export.
     """
+
+    constants = 4
 
     own_mean: Tensor
     own_scale: Tensor

@@ -12,7 +12,13 @@ import torch
 
 from ..errors import ModelError
 from ..files import written_whole
-from ..models import DensityRegression, DensityRegressionConfig, build_model
+from ..models import (
+    DensityRegression,
+    DensityRegressionConfig,
+    Mixture,
+    MixtureConfig,
+    build_model,
+)
 from .config import parse_config
 
 if TYPE_CHECKING:
@@ -85,6 +91,8 @@ def restore_model(content: dict[str, Any], origin: str) -> nn.Module:
     model: nn.Module
     if isinstance(config, DensityRegressionConfig):
         model = DensityRegression(config, elements, len(state["weight"]))
+    elif isinstance(config, MixtureConfig):
+        model = Mixture(config, elements, len(state["regression.weight"]))
     else:
         model = build_model(config, elements)
     model.load_state_dict(state)

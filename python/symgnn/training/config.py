@@ -13,10 +13,11 @@ from ..models import (
     AnyNetworkConfig,
     DensityRegressionConfig,
     FormulaConfig,
+    MixtureConfig,
     NetworkConfig,
     SymGNNConfig,
-    SymmetrizationConfig,
 )
+from ..models.mixture import small_network
 from ..open_data import GLASSES, PREFIX
 
 if TYPE_CHECKING:
@@ -39,12 +40,14 @@ class DataConfig(BaseModel):
     """Files with labeled structures; anything `symgnn annotate` reads. Relative to the config.
     ``open-data:NAME`` is a glass of the open dataset."""
     validation: list[str] = []
-    """Files for choosing the epoch. Never put test structures here."""
+    """Files for choosing the epoch. Never put test structures here. Without any, the last epoch
+    counts."""
     thermal: list[str] = []
     """Files with copies of training structures at other positions (time averages of a run at
-    temperature), atom by atom with the same labels; density regression only."""
+    temperature), atom by atom with the same labels; not for a formula."""
     thermal_weight: float = Field(0.2, gt=0.0, lt=1.0)
-    """Share of a structure's weight that its copies have together."""
+    """Share of a structure's weight that its copies have together: in a fit; of the steps that take
+    a copy instead, in the training of a network."""
     elements: list[str] | None = None
     """Chemical symbols, in the order of species. Default: those of the training files, sorted."""
     label: str = ENERGY_BARRIER
@@ -110,7 +113,8 @@ class TrainingConfig(RunConfig):
     epochs: int = Field(200, ge=1)
     """Passes over the training structures at most."""
     patience: int = Field(50, ge=1)
-    """Stop after this many epochs without a better validation Pearson correlation."""
+    """Stop after this many epochs without a better validation Pearson correlation; no meaning
+    without validation files."""
     batch_size: int | None = Field(1, ge=1)
     """Structures per optimizer step; null for all of them at once."""
     position_noise: float = Field(0.0, ge=0.0)
@@ -151,25 +155,18 @@ def _paper() -> TrainingConfig:
 
 
 def _lengths() -> TrainingConfig:
-    """A small attention network on interatomic distances: some minutes on one core.
-
-    Edges enter as lengths: the limit of averaging an edge embedding over all of O(3), which is a
-    function of length alone, taken exactly. The best of the SymGNNs in docs/experiments.md.
-    """
+    """A small attention network on interatomic distances: some minutes on one core."""
     return TrainingConfig(
-        model=SymGNNConfig(
-            cutoff=6.0,
-            width=16,
-            heads=[4, 2, 1],
-            dropout=0.05,
-            edge_input="length",
-            radial_basis=16,
-            symmetrization=SymmetrizationConfig(distribution="none"),
-        ),
+        model=small_network(),
         optimizer=OptimizerConfig(learning_rate=5e-3, weight_decay=1e-3),
         epochs=60,
         patience=60,
     )
+
+
+def _mixture() -> TrainingConfig:
+    """Density regression and the network of preset ``lengths``: half an hour on two cores."""
+    return _lengths().model_copy(update={"model": MixtureConfig()})
 
 
 def _cuzr() -> FitConfig:
@@ -198,6 +195,7 @@ def _open_data() -> FitConfig:
 PRESETS: dict[str, Callable[[], TrainingConfig | FitConfig]] = {
     "paper": _paper,
     "lengths": _lengths,
+    "mixture": _mixture,
     "cuzr": _cuzr,
     "simple": _simple,
     "open-data": _open_data,

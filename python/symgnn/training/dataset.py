@@ -318,6 +318,34 @@ def build_labeled_graphs(
     return graphs
 
 
+def copies_of(
+    structures: Sequence[LabeledGraph], copies: Sequence[LabeledGraph]
+) -> list[list[int]]:
+    """Numbers of the copies of each structure, told by equal elements and labels.
+
+    Args:
+        structures: with the atoms in the order of their files; so the copies.
+        copies: the same atoms at other positions.
+
+    Raises:
+        ConfigError: a copy of no structure.
+    """
+    found: list[list[int]] = [[] for _ in structures]
+    for number, copy in enumerate(copies):
+        for item, own in zip(structures, found, strict=True):
+            if torch.equal(copy.graph.species, item.graph.species) and torch.equal(
+                copy.label.nan_to_num(), item.label.nan_to_num()
+            ):
+                own.append(number)
+                break
+        else:
+            raise ConfigError(
+                f"data.thermal: {copy.name} has the elements and labels of no structure in "
+                "data.train, atom by atom in the same order"
+            )
+    return found
+
+
 def merge(graphs: Sequence[LabeledGraph]) -> LabeledGraph:
     """One graph with several unconnected parts, so that a step can see several structures."""
     if len(graphs) == 1:

@@ -93,7 +93,7 @@ def _fit(config: FitConfig, base: Path, report: Callable[[str, int, int], None] 
     if (output / LAST).exists():
         raise ConfigError(f"{output} holds the run of a network: choose another output")
     if data.thermal:
-        raise ConfigError("data.thermal serves density_regression only: leave it out")
+        raise ConfigError("data.thermal: a formula has no use for copies; leave it out")
     if data.elements not in (None, options.elements):
         raise ConfigError("data.elements: leave it out; model.elements of the formula decides")
     parts = read_parts(
@@ -164,6 +164,10 @@ def _fit(config: FitConfig, base: Path, report: Callable[[str, int, int], None] 
                 "validation": None if validation is None else validation.as_dict(),
                 "held_out": pooled.as_dict(),
                 "held_out_structures": {name: found.as_dict() for name, found in scores.items()},
+                "held_out_predictions": {
+                    structure.name: torch.from_numpy(found)
+                    for structure, found in zip(structures, held_out, strict=True)
+                },
                 "checksums": checksums_of(parts),
                 "network": model.state_dict(),
             },

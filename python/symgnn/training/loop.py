@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from ..errors import ConfigError, DatasetError
 from ..files import locked, make_folder, remove_unfinished, written_whole
-from ..models import build_model, settle_normalization
+from ..models import MixtureConfig, build_model, settle_normalization
 from ..models.symmetrization import haar_rotations
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import FitConfig, OptimizerConfig, TrainingConfig, dump_config, parse_config
@@ -28,6 +28,7 @@ from .dataset import (
     build_labeled_graphs,
     checksums_of,
     choose_elements,
+    copies_of,
     merge,
     read_parts,
 )
@@ -35,7 +36,7 @@ from .metrics import Metrics, compute_metrics
 from .relatives import warn_of_relatives
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from ..graph import Graph
@@ -60,23 +61,20 @@ class Epoch:
     loss: float
     learning_rate: float
     seconds: float
-    validation: Metrics
+    validation: Metrics | None
+    """None without validation files."""
     best_pearson: float
     best_epoch: int
 
     def row(self) -> list[float]:
-        """Values of COLUMNS."""
+        """Values of COLUMNS, NaN for those there are none of."""
         metrics = self.validation
-        return [
-            self.number,
-            self.loss,
-            self.learning_rate,
-            self.seconds,
-            metrics.pearson,
-            metrics.spearman,
-            metrics.mae,
-            metrics.rmse,
-        ]
+        scores = (
+            [math.nan] * 4
+            if metrics is None
+            else [metrics.pearson, metrics.spearman, metrics.mae, metrics.rmse]
+        )
+        return [self.number, self.loss, self.learning_rate, self.seconds, *scores]
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,9 @@ class Result:
 
     best: Path
     best_epoch: int
-    best_pearson: float
+    """The last one without validation files."""
+    best_pearson: float | None
+    """None without validation files."""
     epochs: int
     stopped_early: bool
 
@@ -101,7 +101,7 @@ def train(
 
     Every epoch ends with ``last.ckpt``, from which ``resume`` continues with the same numbers
     that an uninterrupted run would have given on the same machine; ``best.ckpt`` is the epoch
-    with the highest validation Pearson correlation.
+    with the highest validation Pearson correlation, or the last without validation files.
 
     Args:
         config: the run.
@@ -140,15 +140,32 @@ def output_alone(folder: Path) -> Iterator[None]:
 
 
 class Run:
-    """A training run: the state that a checkpoint holds, and the steps that change it."""
+    """A training run: the state that a checkpoint holds, and the steps that change it.
 
-    def __init__(self, config: TrainingConfig, *, base: Path, resume: bool = False) -> None:
+    Args:
+        config: the run.
+        base: folder that relative paths in the configuration start from.
+        resume: continue the run in the output folder instead of refusing to overwrite it.
+        left_out: names of training structures that are not trained on.
+
+    Raises:
+        ConfigError, DatasetError, SymGNNError: as :func:`train`.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        *,
+        base: Path,
+        resume: bool = False,
+        left_out: Collection[str] = (),
+    ) -> None:
         if isinstance(config, FitConfig):
             raise ConfigError(
                 f"{config.model.architecture} is fitted in closed form, not trained in epochs"
             )
-        if config.data.thermal:
-            raise ConfigError("data.thermal serves density_regression only: leave it out")
+        if isinstance(config.model, MixtureConfig):
+            raise ConfigError("a mixture is more than one network: train it as a whole")
         self.config = config
         self.output = base / config.output
         if self.output.resolve() == base.resolve():
@@ -161,17 +178,20 @@ class Run:
         previous = self._previous(resume)
         data = config.data
         parts = read_parts(
-            {"train": data.train, "validation": data.validation}, base, data.label, data.label_error
+            {"train": data.train, "validation": data.validation, "thermal": data.thermal},
+            base,
+            data.label,
+            data.label_error,
         )
-        if not parts["train"] or not parts["validation"]:
-            raise ConfigError("data.train and data.validation each need at least one file")
+        if not parts["train"]:
+            raise ConfigError("data.train needs at least one file")
         self.elements = choose_elements(data.elements, parts["train"].values())
         self.device = choose_device(config.device)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
         _keep_freed_memory()
 
-        self.train_graphs, self.validation_graphs = (
+        structures, self.validation_graphs, copies = (
             build_labeled_graphs(
                 [file.in_spatial_order() for file in parts[part].values()],
                 data.label,
@@ -180,11 +200,18 @@ class Run:
                 self_edges=config.model.self_edges,
                 device=self.device,
             )
-            for part in ("train", "validation")
+            for part in ("train", "validation", "thermal")
         )
         self.checksums = checksums_of(parts)
-        self._check_labels()
-        self._warn_of_relatives(parts)
+        if self.validation_graphs:
+            self._check_labels()
+        of_structures = self._compare(parts, len(structures))
+        self.train_graphs = [item for item in structures if item.name not in left_out]
+        self.copies = [
+            [copies[number] for number in own]
+            for item, own in zip(structures, of_structures, strict=True)
+            if item.name not in left_out
+        ]
 
         torch.manual_seed(config.seed)
         self.model: nn.Module = build_model(config.model, len(self.elements)).to(self.device)
@@ -221,9 +248,11 @@ class Run:
                 settle_normalization(
                     self.validated_model, (item.graph.inputs for item in self.train_graphs)
                 )
-            validation = self.validate()
+            validation = self.validate() if self.validation_graphs else None
             self.epoch += 1
-            if validation.pearson > self.best_pearson:
+            if validation is None:
+                self.best_epoch = self.epoch
+            elif validation.pearson > self.best_pearson:
                 self.best_pearson, self.best_epoch = validation.pearson, self.epoch
             epoch = Epoch(
                 self.epoch,
@@ -238,8 +267,9 @@ class Run:
             self._save(validation)
             if report is not None:
                 report(epoch)
+        best_pearson = self.best_pearson if self.validation_graphs else None
         return Result(
-            self.output / BEST, self.best_epoch, self.best_pearson, self.epoch, self._exhausted()
+            self.output / BEST, self.best_epoch, best_pearson, self.epoch, self._exhausted()
         )
 
     @property
@@ -253,11 +283,10 @@ class Run:
         Raises:
             DatasetError: a prediction is not finite.
         """
-        predictions = np.concatenate(predict(self.validated_model, self.validation_graphs))
-        if not np.isfinite(predictions).all():
+        predictions = predict(self.validated_model, self.validation_graphs)
+        if not all(np.isfinite(part).all() for part in predictions):
             raise self._diverged("validation prediction", "not finite")
-        labels = [item.label.cpu().numpy() for item in self.validation_graphs]
-        return compute_metrics(predictions, np.concatenate(labels))
+        return score_pooled(predictions, self.validation_graphs)
 
     def _diverged(self, what: str, value: float | str) -> DatasetError:
         return DatasetError(
@@ -271,7 +300,7 @@ class Run:
         size = self.config.batch_size or len(order)
         total, atoms = 0.0, 0
         for begin in range(0, len(order), size):
-            chosen = [self.train_graphs[number] for number in order[begin : begin + size]]
+            chosen = [self._at_some_time(number) for number in order[begin : begin + size]]
             batch = merge([self._turned(item) for item in chosen])
             graph, labeled = batch.graph, ~torch.isnan(batch.label)
             edge_vector = self._displaced(graph)
@@ -294,6 +323,13 @@ class Run:
             total += value * int(labeled.sum())
             atoms += int(labeled.sum())
         return total / atoms
+
+    def _at_some_time(self, number: int) -> LabeledGraph:
+        """A structure, or one of its thermal copies as often as they count."""
+        copies = self.copies[number]
+        if not copies or float(torch.rand(())) >= self.config.data.thermal_weight:
+            return self.train_graphs[number]
+        return copies[int(torch.randint(len(copies), ()))]
 
     def _turned(self, item: LabeledGraph) -> LabeledGraph:
         """The structure after a random element of O(3), if the run wants that."""
@@ -324,8 +360,11 @@ class Run:
         except DatasetError as error:
             raise DatasetError(f"validation files: {error}") from error
 
-    def _warn_of_relatives(self, parts: Parts) -> None:
-        trained, scored = (  # in the order of the files, by which relatives are told
+    def _compare(self, parts: Parts, structures: int) -> list[list[int]]:
+        """Numbers of the copies of each training structure; warns of a validation that is one."""
+        if not (parts["validation"] or parts["thermal"]):
+            return [[]] * structures
+        trained, scored, copies = (  # in the order of the files, by which they are told
             build_labeled_graphs(
                 list(parts[part].values()),
                 self.config.data.label,
@@ -334,9 +373,10 @@ class Run:
                 self_edges=False,
                 device=torch.device("cpu"),
             )
-            for part in ("train", "validation")
+            for part in ("train", "validation", "thermal")
         )
         warn_of_relatives(trained, scored)
+        return copies_of(trained, copies)
 
     def _scale_labels(self) -> None:
         labels = torch.cat([item.label for item in self.train_graphs])
@@ -372,7 +412,7 @@ class Run:
             )
         return previous
 
-    def _save(self, validation: Metrics) -> None:
+    def _save(self, validation: Metrics | None) -> None:
         with (
             written_whole(self.output / METRICS) as unfinished,
             unfinished.open("w", newline="", encoding="utf-8") as file,
@@ -382,7 +422,7 @@ class Run:
             "config": self.config.model_dump(),
             "elements": list(self.elements),
             "epoch": self.epoch,
-            "validation": validation.as_dict(),
+            "validation": None if validation is None else validation.as_dict(),
             "checksums": self.checksums,
             "network": self.validated_model.state_dict(),
         }
@@ -430,6 +470,12 @@ def predict(model: nn.Module, graphs: list[LabeledGraph]) -> list[np.ndarray]:
     model.eval()
     with torch.inference_mode():
         return [model(*item.graph.inputs)[:, 0].cpu().numpy() for item in graphs]
+
+
+def score_pooled(predictions: Sequence[np.ndarray], graphs: Sequence[LabeledGraph]) -> Metrics:
+    """Metrics of predictions [N] for each graph, eV, over all labeled atoms."""
+    labels = np.concatenate([item.label.cpu().numpy() for item in graphs])
+    return compute_metrics(np.concatenate(predictions), labels)
 
 
 def choose_device(name: str) -> torch.device:

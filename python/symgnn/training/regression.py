@@ -19,14 +19,15 @@ from .dataset import (
     build_labeled_graphs,
     checksums_of,
     choose_elements,
+    copies_of,
     read_parts,
 )
-from .loop import BEST, CONFIG, LAST, choose_device, output_alone
+from .loop import BEST, CONFIG, LAST, choose_device, output_alone, predict, score_pooled
 from .metrics import Metrics, compute_metrics
 from .relatives import families, warn_of_relatives
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -153,7 +154,8 @@ class _Fitter:
         self.elements = choose_elements(data.elements, parts["train"].values())
         self.structures = self._graphs(parts["train"])
         self.validation = self._graphs(parts["validation"])
-        self.copies = self._copies_of_structures(self._graphs(parts["thermal"]))
+        copies = self._graphs(parts["thermal"])
+        self.copies = [[copies[k] for k in own] for own in copies_of(self.structures, copies)]
         self.family = families([item.graph for item in self.structures])
         warn_of_relatives(self.structures, self.validation)
         count = max(self.family, default=-1) + 1
@@ -173,23 +175,6 @@ class _Fitter:
             device=self.device,
         )
 
-    def _copies_of_structures(self, copies: list[LabeledGraph]) -> list[list[LabeledGraph]]:
-        """Copies by structure, told by equal elements and labels."""
-        found: list[list[LabeledGraph]] = [[] for _ in self.structures]
-        for copy in copies:
-            for number, item in enumerate(self.structures):
-                if torch.equal(copy.graph.species, item.graph.species) and torch.equal(
-                    copy.label.nan_to_num(), item.label.nan_to_num()
-                ):
-                    found[number].append(copy)
-                    break
-            else:
-                raise ConfigError(
-                    f"data.thermal: {copy.name} has the elements and labels of no structure in "
-                    "data.train, atom by atom in the same order"
-                )
-        return found
-
     def run(self) -> Fit:
         with torch.inference_mode():
             self._standardize()
@@ -199,7 +184,13 @@ class _Fitter:
             moments, spread = self._collect_moments()
             self._solve(moments, spread)
             predictions = self._score_novelty_and_predict()
-            held_out, structures = self._held_out(predictions)
+            held_out: Metrics | None = None
+            structures: dict[str, Metrics] = {}
+            found: dict[str, Tensor] = {}
+            if self.groups:
+                held_out, structures = score_held_out(self.model, self.structures, predictions)
+                names = [item.name for item in self.structures]
+                found = dict(zip(names, predictions, strict=True))
             validation = self._validate()
         make_folder(self.output)
         remove_unfinished(self.output)
@@ -215,6 +206,7 @@ class _Fitter:
                     "validation": None if validation is None else validation.as_dict(),
                     "held_out": None if held_out is None else held_out.as_dict(),
                     "held_out_structures": {k: v.as_dict() for k, v in structures.items()},
+                    "held_out_predictions": found,
                     "jackknife": self.groups,
                     "checksums": self.checksums,
                     "network": self.model.state_dict(),
@@ -381,36 +373,38 @@ class _Fitter:
             model.distance_scale[1, element] = outermost(distance.cpu().numpy())
         return predictions
 
-    def _held_out(self, predictions: list[Tensor]) -> tuple[Metrics | None, dict[str, Metrics]]:
-        """Scores of held-out structures, and from them the noise of labels around the fit."""
-        if not self.groups:
-            return None, {}
-        species = torch.cat([item.graph.species for item in self.structures])
-        prediction = torch.cat(predictions).double()
-        label = torch.cat([item.label for item in self.structures]).double()
-        there = ~label.isnan()
-        for element in range(len(self.elements)):
-            chosen = there & (species == element)
-            x, square = prediction[chosen], (prediction - label)[chosen].square()
-            design = torch.stack([torch.ones_like(x), x], dim=1)
-            solution = torch.linalg.lstsq(design, square[:, None]).solution[:, 0]
-            self.model.noise[element] = solution
-        pooled = compute_metrics(prediction.cpu().numpy(), label.cpu().numpy())
-        structures = {
-            item.name: compute_metrics(found.cpu().numpy(), item.label.cpu().numpy())
-            for item, found in zip(self.structures, predictions, strict=True)
-            if _has_spread(item.label)
-        }
-        return pooled, structures
-
     def _validate(self) -> Metrics | None:
         if not self.validation:
             return None
-        predictions = [self.model(*item.graph.inputs)[:, 0] for item in self.validation]
-        return compute_metrics(
-            torch.cat(predictions).cpu().numpy(),
-            torch.cat([item.label for item in self.validation]).cpu().numpy(),
-        )
+        return score_pooled(predict(self.model, self.validation), self.validation)
+
+
+def score_held_out(
+    model: DensityRegression, structures: Sequence[LabeledGraph], predictions: Collection[Tensor]
+) -> tuple[Metrics, dict[str, Metrics]]:
+    """Scores of held-out structures, pooled and one by one; sets the model's noise from them.
+
+    Args:
+        model: gets the noise of labels around the predictions, by element.
+        structures: those that the model was fitted to.
+        predictions: [N] eV for each, by a model that was fitted without it.
+    """
+    species = torch.cat([item.graph.species for item in structures])
+    prediction = torch.cat(tuple(predictions)).double()
+    label = torch.cat([item.label for item in structures]).double()
+    there = ~label.isnan()
+    for element in range(model.elements):
+        chosen = there & (species == element)
+        x, square = prediction[chosen], (prediction - label)[chosen].square()
+        design = torch.stack([torch.ones_like(x), x], dim=1)
+        model.noise[element] = torch.linalg.lstsq(design, square[:, None]).solution[:, 0]
+    pooled = compute_metrics(prediction.cpu().numpy(), label.cpu().numpy())
+    scores = {
+        item.name: compute_metrics(found.cpu().numpy(), item.label.cpu().numpy())
+        for item, found in zip(structures, predictions, strict=True)
+        if _has_spread(item.label)
+    }
+    return pooled, scores
 
 
 def _has_spread(label: Tensor) -> bool:
