@@ -15,6 +15,8 @@ from symgnn.errors import ConfigError
 from symgnn.export import export_checkpoint, export_model
 from symgnn.graph import build_graph
 from symgnn.models import MixtureConfig, SymGNNConfig
+from symgnn.models.mixture import edges_shorter_than
+from symgnn.operators import plain_torch
 from symgnn.scripted.mixture import ExportedMixture
 from symgnn.training.checkpoint import load_checkpoint, restore_model
 from symgnn.training.config import parse_config
@@ -56,6 +58,21 @@ def test_exported_equals_defined(heads: list[int], members: int) -> None:
             assert expected.shape == (len(atoms), 3 if members > 1 else 2)
             found = scripted(*graph.inputs)
             torch.testing.assert_close(found, expected, rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("edges", [0, 1, 1000])
+def test_short_edges_are_found_in_order(edges: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(edges)
+    wide = 3.0 * torch.randn(edges, 5, generator=generator, dtype=dtype)
+    for vector in (wide[:, :3].contiguous(), wide[:, 1:4]):
+        found = edges_shorter_than(vector, 4.5)
+        with plain_torch():
+            assert torch.equal(found, edges_shorter_than(vector, 4.5))
+        assert found.dtype == torch.int64
+        assert edges < 1000 or 100 < len(found) < 900
+    with pytest.raises(RuntimeError, match=r"edge_vector is \[E, 3\]"):
+        edges_shorter_than(wide, 4.5)
 
 
 def test_the_barrier_is_the_weighted_mean_of_both_parts() -> None:

@@ -40,6 +40,7 @@ void register_operators() {
     register_byte_dropout(*made);
     register_edge_attention(*made);
     register_edge_embedding(*made);
+    register_edges_shorter_than(*made);
     register_local_densities(*made);
     register_shell_sums(*made);
 #ifdef SYMGNN_CUDA

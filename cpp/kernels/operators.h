@@ -14,6 +14,7 @@ void register_operators();
 void register_byte_dropout(torch::Library &library);
 void register_edge_attention(torch::Library &library);
 void register_edge_embedding(torch::Library &library);
+void register_edges_shorter_than(torch::Library &library);
 void register_local_densities(torch::Library &library);
 void register_shell_sums(torch::Library &library);
 void register_cuda_operators(torch::Library &library);  // with SYMGNN_CUDA

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -114,5 +115,8 @@ class Mixture(nn.Module):
 
 
 def edges_shorter_than(edge_vector: Tensor, cutoff: float) -> Tensor:
-    """Indices [n] of the edges among [E, 3] that are shorter than a cutoff, Å, in order."""
+    """Numbers [n] of the edges among [E, 3] that are shorter than a cutoff, Å, in order."""
+    if torch.ops.symgnn.has_kernel("edges_shorter_than", edge_vector):
+        numbers: Tensor = torch.ops.symgnn.edges_shorter_than(edge_vector, cutoff)
+        return numbers
     return (edge_vector.square().sum(1) < cutoff * cutoff).nonzero()[:, 0]
