@@ -14,7 +14,7 @@ from symgnn.annotator import Annotator
 from symgnn.errors import ConfigError
 from symgnn.export import export_checkpoint, export_model
 from symgnn.graph import build_graph
-from symgnn.models import MixtureConfig, SymGNNConfig
+from symgnn.models import DensityRegressionConfig, MixtureConfig, SymGNNConfig
 from symgnn.models.mixture import edges_shorter_than
 from symgnn.operators import plain_torch
 from symgnn.scripted.mixture import ExportedMixture
@@ -240,6 +240,12 @@ def test_relatives_are_left_out_together(tmp_path: Path) -> None:
     result = train_mixture(config, base=tmp_path)
     assert result.relatives == [["train.xyz:0", "train.xyz:4"]]
     assert len(list((tmp_path / "run").glob("network-*"))) == 4
+
+
+def test_the_cutoff_is_that_of_the_densities() -> None:
+    densities = {"cutoff": 7.5}
+    for given in (densities, DensityRegressionConfig.model_validate(densities)):
+        assert MixtureConfig.model_validate({"densities": given}).cutoff == 7.5
 
 
 def test_the_default_network_is_a_symgnn_on_lengths() -> None:

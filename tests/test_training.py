@@ -299,14 +299,16 @@ def test_a_diverging_run_ends_with_one_line(settings, tmp_path, learning_rate):
     assert "\n" not in str(error.value)
 
 
-def test_a_run_that_diverges_in_its_last_step_is_no_success(settings, tmp_path):
+@pytest.mark.parametrize("validation", [["validation.xyz"], []])
+def test_a_run_that_diverges_in_its_last_step_is_no_success(settings, tmp_path, validation):
     """The loss of a step is that of the weights before it."""
+    settings.data.validation = validation
     settings.epochs = 1
     settings.batch_size = None
     settings.optimizer.learning_rate = 1e37
     settings.optimizer.warmup_epochs = 0
     settings.optimizer.schedule = "constant"
-    with pytest.raises(DatasetError, match=r"validation prediction .* lower optimizer\.learning"):
+    with pytest.raises(DatasetError, match=r"prediction .* lower optimizer\.learning"):
         train(settings, base=tmp_path)
     assert not (tmp_path / "run" / "last.ckpt").exists()
     assert not (tmp_path / "run" / "best.ckpt").exists()

@@ -52,6 +52,8 @@ class MixtureConfig(NetworkConfig):
     def _cutoff_is_that_of_densities(cls, values: Any) -> Any:
         if isinstance(values, dict) and "cutoff" not in values:
             densities = values.get("densities")
+            if isinstance(densities, DensityRegressionConfig):
+                return {**values, "cutoff": densities.cutoff}
             if isinstance(densities, dict) and "cutoff" in densities:
                 return {**values, "cutoff": densities["cutoff"]}
         return values

@@ -248,7 +248,7 @@ class Run:
                 settle_normalization(
                     self.validated_model, (item.graph.inputs for item in self.train_graphs)
                 )
-            validation = self.validate() if self.validation_graphs else None
+            validation = self.validate()
             self.epoch += 1
             if validation is None:
                 self.best_epoch = self.epoch
@@ -277,15 +277,18 @@ class Run:
         """The network whose score counts: the averaged one if weights are averaged."""
         return self.model if self.averaged is None else self.averaged.module
 
-    def validate(self) -> Metrics:
-        """Metrics over all labeled validation atoms, pooled.
+    def validate(self) -> Metrics | None:
+        """Metrics over all labeled validation atoms, pooled; None without any.
 
         Raises:
-            DatasetError: a prediction is not finite.
+            DatasetError: a prediction is not finite, of the first training structure if there is
+                nothing to validate on.
         """
-        predictions = predict(self.validated_model, self.validation_graphs)
+        predictions = predict(self.validated_model, self.validation_graphs or self.train_graphs[:1])
         if not all(np.isfinite(part).all() for part in predictions):
-            raise self._diverged("validation prediction", "not finite")
+            raise self._diverged("prediction after the last step", "not finite")
+        if not self.validation_graphs:
+            return None
         return score_pooled(predictions, self.validation_graphs)
 
     def _diverged(self, what: str, value: float | str) -> DatasetError:
