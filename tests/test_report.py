@@ -26,7 +26,7 @@ from symgnn.explain import Explanation, Fidelity, Provenance, write_explanations
 from symgnn.keys import MODEL, MODEL_SHA256
 from symgnn.samples import sample_glass
 from symgnn.structures import write_structures
-from symgnn.training.checkpoint import load_checkpoint
+from symgnn.training.checkpoint import load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -765,7 +765,13 @@ def test_run_with_structures_left_out_is_compared_with_their_labels(
     assert parity == ["held out", pytest.approx(recorded["pearson"], abs=1e-4)]
     assert not page.locator("#training").is_visible()
 
-    # Without its data the page says why there is no comparison.
+    # A checkpoint from before, or one without its data: the page says why nothing is compared.
+    content = load_checkpoint(folder / "best.ckpt")
+    older = {key: value for key, value in content.items() if key != "held_out_predictions"}
+    save_checkpoint(folder / "best.ckpt", older)
+    assert run(["report", str(folder), "-o", str(output)]) == 0
+    assert "left out were kept; fit again" in output.read_text(encoding="utf-8")
+    save_checkpoint(folder / "best.ckpt", content)
     (tmp_path / "g2.xyz").write_bytes((tmp_path / "g3.xyz").read_bytes())
     assert run(["report", str(folder), "-o", str(output)]) == 0
     assert "g2.xyz has changed since the training" in output.read_text(encoding="utf-8")

@@ -174,6 +174,10 @@ def _parities(source: _Source) -> tuple[list[_Parity], str]:
     model = restore_model(source.content, str(source.folder / BEST)).to(source.device)
     held_out = source.content.get("held_out_predictions") or {}
     parities, missing = [], []
+    if source.content.get("held_out") and not held_out:
+        missing.append(
+            "the checkpoint is from before predictions for structures left out were kept; fit again"
+        )
     for part, name in (("validation", "validation"), ("train", "held out")):
         files = source.content["checksums"].get(part, {})
         if not files or (part == "train" and not held_out):
