@@ -6,8 +6,8 @@ at a time, with its relatives.
 
     python benchmarks/cuzr.py [FOLDER] [--output cuzr.pt]
 
-The same for a mixture of that regression and networks, which takes an hour longer and goes on where
-it was interrupted:
+The same for a mixture of that regression and networks, which takes half an hour longer and goes on
+where it was interrupted:
 
     python benchmarks/cuzr.py --preset mixture --output mixture.pt
 """

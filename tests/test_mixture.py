@@ -206,6 +206,18 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(
         assert torch.equal(found[key], tensor), key
 
 
+def test_the_run_of_a_network_is_not_overwritten(tmp_path: Path) -> None:
+    config = settings(tmp_path, output="other")
+    (tmp_path / "other").mkdir()
+    for name in (BEST, LAST):
+        (tmp_path / "other" / name).write_bytes(b"a network")
+    for resume in (False, True):
+        with pytest.raises(ConfigError, match="other holds the run of a network"):
+            train_mixture(config, base=tmp_path, resume=resume)
+    assert (tmp_path / "other" / BEST).read_bytes() == b"a network"
+    assert len(list((tmp_path / "other").iterdir())) == 2
+
+
 def test_export_of_a_trained_mixture(tmp_path: Path, trained: tuple[Path, Any]) -> None:
     _, result = trained
     exported = export_checkpoint(result.best, tmp_path / "model.pt")

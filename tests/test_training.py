@@ -482,6 +482,15 @@ def test_a_run_is_never_overwritten(settings, tmp_path):
         train(settings, base=tmp_path, resume=True)
 
 
+def test_a_run_from_before_thermal_copies_goes_on(settings, tmp_path):
+    last = tmp_path / "run" / "last.ckpt"
+    train(settings.model_copy(update={"epochs": 2}), base=tmp_path)
+    content = load_checkpoint(last)
+    del content["checksums"]["thermal"]
+    save_checkpoint(last, content)
+    assert train(settings, base=tmp_path, resume=True).epochs == 4
+
+
 def test_changed_data_are_noticed_on_resume(settings, tmp_path):
     settings.epochs = 1
     train(settings, base=tmp_path)

@@ -165,7 +165,7 @@ def _lengths() -> TrainingConfig:
 
 
 def _mixture() -> TrainingConfig:
-    """Density regression and the network of preset ``lengths``: half an hour on two cores."""
+    """Density regression and the network of preset ``lengths``: half an hour on one core."""
     return _lengths().model_copy(update={"model": MixtureConfig()})
 
 

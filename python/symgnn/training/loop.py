@@ -451,7 +451,7 @@ class Run:
         )
 
     def _restore(self, previous: dict[str, Any]) -> None:
-        if previous["checksums"] != self.checksums:
+        if _files_of(previous["checksums"]) != _files_of(self.checksums):
             raise ConfigError(
                 f"the data files changed since {self.output / LAST} was written: restore them, "
                 "or choose another output"
@@ -466,6 +466,11 @@ class Run:
             torch.cuda.set_rng_state(previous["gpu_random_state"], self.device)
         self.epoch, self.best_epoch = previous["epoch"], previous["best_epoch"]
         self.best_pearson, self.rows = previous["best_pearson"], previous["rows"]
+
+
+def _files_of(checksums: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Without parts that have no files, which younger versions may name and older ones not."""
+    return {part: files for part, files in checksums.items() if files}
 
 
 def predict(model: nn.Module, graphs: list[LabeledGraph]) -> list[np.ndarray]:

@@ -60,6 +60,10 @@ def train_mixture(
     output = base / config.output
     if output.resolve() == base.resolve():
         raise ConfigError("output: name a folder of its own, beside the configuration")
+    if (output / LAST).exists():
+        raise ConfigError(
+            f"{output} holds the run of a network: choose another output, or delete it"
+        )
     if (output / NETWORK / LAST).exists() and not resume:
         raise ConfigError(
             f"{output} holds a run already: add --resume to continue it, "
