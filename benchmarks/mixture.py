@@ -2,7 +2,7 @@
 
     python benchmarks/mixture.py [--network symgnn_best]
 
-Pearson correlation on the glass left out, for ridge, for a network, and for their weighted means
+Pearson correlation on the glasses left out, for ridge, for a network, and for their weighted means
 (both with mean 0 and variance 1 first), on every split that `table1.py` has finished for both, with
 seed 0. On `standard` the glass is nearly one of those trained on.
 """
@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from comparison import glasses, rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent
 RIDGE = "ridge_angular"
@@ -30,11 +34,12 @@ def main() -> None:
     data = glasses.Data(glasses.PUBLISHED)
     lines = [
         f"Pearson correlation: ridge, {options.network}, and their means, by weight of the network",
-        f"{'split':24}{'ridge':>8}{'network':>8}" + "".join(f"{weight:8.1f}" for weight in WEIGHTS),
+        f"{'split':20}{'glass':12}{'ridge':>8}{'network':>8}"
+        + "".join(f"{weight:8.1f}" for weight in WEIGHTS),
     ]
     ridge, network = rows.load_rows(FOLDER / "table1", [RIDGE, options.network])
     for split in data.splits:
-        _, glass = data.parts(split)
+        _, held_out = data.parts(split)
         jobs = [
             job
             for row in (ridge, network)
@@ -42,18 +47,22 @@ def main() -> None:
         ]
         if not all(job.result.exists() for job in jobs):
             continue
-        predictions = []
-        for job in jobs:
-            with np.load(job.result) as arrays:
-                prediction = arrays[f"last/{glass}"]
-            predictions.append((prediction - prediction.mean()) / prediction.std())
-        known, learned = predictions
-        mixed = [known, learned, *((1.0 - w) * known + w * learned for w in WEIGHTS)]
-        label = data.label(glass)
-        lines.append(f"{split:24}" + "".join(f"{np.corrcoef(m, label)[0, 1]:8.4f}" for m in mixed))
+        for glass in held_out:
+            known, learned = (_standardized(job, glass) for job in jobs)
+            mixed = [known, learned, *((1.0 - w) * known + w * learned for w in WEIGHTS)]
+            label = data.label(glass)
+            scores = "".join(f"{np.corrcoef(m, label)[0, 1]:8.4f}" for m in mixed)
+            lines.append(f"{split:20}{glass:12}{scores}")
     text = "\n".join(lines) + "\n"
     (FOLDER / "results" / f"mixture_{options.network}.txt").write_text(text, encoding="utf-8")
     print(text, end="")
+
+
+def _standardized(job: rows.Job, glass: str) -> NDArray[np.float64]:
+    """What a finished job predicts of a glass [N], with mean 0 and variance 1."""
+    with np.load(job.result) as arrays:
+        prediction = np.asarray(arrays[f"last/{glass}"])
+    return (prediction - prediction.mean()) / prediction.std()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 A row is a file in benchmarks/table1: a training configuration without data, or `simple: NAME`.
 Splits: `standard` trains on the glasses train* and predicts `validation`; `leave-out-NAME` trains
-on all labeled glasses but NAME and its relatives (`relatives.py`) and predicts NAME. Every job
+on all labeled glasses but NAME and its relatives (`relatives.py`) and predicts these. Every job
 predicts the test glasses as well.
 Finished jobs are kept in benchmarks/table1/runs and never repeated; interrupted ones continue.
 The folder of a row's jobs is named by its content and the data's, so a changed row starts anew.

@@ -105,9 +105,27 @@ def test_rows_that_are_refused(tmp_path: Path, text: str, word: str) -> None:
 
 
 def test_splits_hold_one_glass_out(data: Data) -> None:
-    assert data.parts("standard") == (["train0", "train1"], "validation")
-    assert data.parts("leave-out-train0") == (["train1", "validation"], "train0")
+    assert data.parts("standard") == (["train0", "train1"], ["validation"])
+    assert data.parts("leave-out-train0") == (["train1", "validation"], ["train0"])
     assert data.test == ["test0"]
+
+
+def test_relatives_are_held_out_by_one_job(tmp_path: Path, data: Data) -> None:
+    (atoms,) = read_structures(data.path("train1"))
+    atoms.positions += 0.01
+    write_structures(data.path("validation"), [atoms])
+    data = Data(data.folder)
+    assert data.splits == ["standard", "leave-out-train0", "leave-out-train1"]
+    assert data.parts("leave-out-train1") == (["train0"], ["train1", "validation"])
+    with pytest.raises(ValueError, match="no split leave-out-validation"):
+        data.parts("leave-out-validation")
+
+    row = written(tmp_path, "element_mean", "simple: element_mean")
+    for job in jobs_of(row, data, tmp_path / "runs", splits=data.splits, seeds=1):
+        run_job(job, data, tmp_path / "runs")
+    found = collect([row], data, tmp_path / "runs", seeds=1)["rows"]["element_mean"]
+    assert found["jobs"] == {"finished": 3, "all": 3}
+    assert set(found["scores"]["glasses"]) == set(LABELED)
 
 
 def test_another_row_or_other_data_starts_anew(tmp_path: Path, data: Data, row: Row) -> None:
@@ -229,7 +247,7 @@ def test_whole_table(tmp_path: Path, data: Data, row: Row, capsys) -> None:
         found = {}
         for job in of_network:
             if job.seed == seed and job.split != "standard":
-                name = job.split.removeprefix("leave-out-")
+                (name,) = data.parts(job.split)[1]
                 found[name] = predictions(job)[f"last/{name}"]
         pooled = (np.concatenate([x[name] for name in LABELED]) for x in (found, truth))
         seeds.append(compute_metrics(*pooled).pearson)
@@ -270,7 +288,7 @@ def test_spread_over_seeds_is_only_of_complete_seeds(tmp_path: Path, data: Data)
     row = written(tmp_path, "trees", "simple: boosted_trees")
     jobs = jobs_of(row, data, tmp_path, splits=data.splits, seeds=2)
     for job in jobs:
-        _, held_out = data.parts(job.split)
+        _, (held_out,) = data.parts(job.split)
         if job.seed == 1 and held_out == "train0":
             continue
         job.folder.mkdir(parents=True)

@@ -27,7 +27,7 @@ PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "cuzr-barr
 VALIDATION = "validation"
 STANDARD, LEAVE_OUT = "standard", "leave-out-"
 """Split names: train on ``train*`` and validate on ``validation``, as in the paper; or train on all
-labeled glasses but one and its relatives, as in ``leave-out-train3``."""
+labeled glasses but one family, named by its first member, as in ``leave-out-train3``."""
 
 
 class Data:
@@ -44,17 +44,19 @@ class Data:
     @property
     def splits(self) -> list[str]:
         """Names of all splits."""
-        return [STANDARD, *(LEAVE_OUT + name for name in self.labeled)]
+        first = {family: name for name, family in reversed(self.families.items())}
+        return [STANDARD, *(LEAVE_OUT + name for name in self.labeled if name in first.values())]
 
-    def parts(self, split: str) -> tuple[list[str], str]:
-        """Names of the glasses to train on, and of the one to predict."""
-        held_out = VALIDATION if split == STANDARD else split.removeprefix(LEAVE_OUT)
+    def parts(self, split: str) -> tuple[list[str], list[str]]:
+        """Names of the glasses to train on, and of those to predict."""
         if split not in self.splits:
             raise ValueError(f"there is no split {split}: choose from {', '.join(self.splits)}")
         if split == STANDARD:
-            return self.train, held_out
-        family = self.families
-        return [name for name in self.labeled if family[name] != family[held_out]], held_out
+            return self.train, [VALIDATION]
+        families = self.families
+        family = families[split.removeprefix(LEAVE_OUT)]
+        held_out = [name for name in self.labeled if families[name] == family]
+        return [name for name in self.labeled if name not in held_out], held_out
 
     @cached_property
     def families(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""One job: train, predict the glass that was held out and the test glasses, write it down."""
+"""One job: train, predict the glasses that were held out and the test glasses, write it down."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def run_job(job: Job, data: Data, runs: Path, check: Callable[[], None] = lambda
         if job.result.exists():
             return
         train, held_out = data.parts(job.split)
-        targets = [held_out, *data.test]
+        targets = [*held_out, *data.test]
         if job.row.config is None:
             arrays = _simple(job, data, train, targets, runs / CACHE)
         else:

@@ -12,7 +12,7 @@ from symgnn.keys import ENERGY_BARRIER
 from symgnn.structures import read_structures, write_structures
 from symgnn.training.metrics import bootstrap_over_glasses, compute_metrics
 
-from .glasses import LEAVE_OUT, STANDARD, VALIDATION
+from .glasses import STANDARD, VALIDATION
 from .rows import jobs_of
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def _score_row(
     held_out: dict[int, dict[str, Array]] = {}
     for job, arrays in found.items():
         if job.split != STANDARD:
-            name = job.split.removeprefix(LEAVE_OUT)
-            held_out.setdefault(job.seed, {})[name] = arrays[f"last/{name}"]
+            _, names = data.parts(job.split)
+            held_out.setdefault(job.seed, {}).update({n: arrays[f"last/{n}"] for n in names})
     complete = [glasses for glasses in held_out.values() if len(glasses) == len(labels)]
     paper = PAPER.get(row.name)
     return {
