@@ -6,9 +6,10 @@ at a time, with its relatives.
 
     python benchmarks/cuzr.py [FOLDER] [--output cuzr.pt]
 
-The same for a mixture of that regression and networks, which takes half an hour longer and goes on
-where it was interrupted:
+The same for a regression that also drags atoms, and for a mixture of regression and networks, which
+takes half an hour longer and goes on where it was interrupted:
 
+    python benchmarks/cuzr.py --preset drag --output drag.pt
     python benchmarks/cuzr.py --preset mixture --output mixture.pt
 """
 
@@ -41,7 +42,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     build = Path(__file__).resolve().parents[1] / "build" / "cuzr"
     parser.add_argument("folder", type=Path, nargs="?", default=build)
-    parser.add_argument("--preset", default="cuzr", choices=["cuzr", "mixture"])
+    parser.add_argument("--preset", default="cuzr", choices=["cuzr", "drag", "mixture"])
     parser.add_argument("--output", type=Path, help="default: the file that ships, for cuzr")
     options = parser.parse_args()
     if options.output is None and options.preset != "cuzr":

@@ -224,7 +224,7 @@ def test_features_are_local_densities_and_their_averages() -> None:
     center, neighbor = graph.edge_index.numpy()
     species, length = graph.species.numpy(), graph.edge_vector.norm(dim=1)
     weights = shell_weights(length, model.config.shells, model.config.shell_ramp).numpy()
-    densities = model.densities
+    densities = model.local.densities
     local = model.standardized(*graph.inputs).numpy()
     radial, angular = local[:, : densities.radial], local[:, densities.radial : model.own]
     coarse = local[:, model.own :]

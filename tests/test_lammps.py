@@ -18,7 +18,15 @@ from symgnn.export import export_checkpoint, export_model, export_random
 from symgnn.lammps import open_lammps
 from tiny_mixture import random_mixture, tiny_mixture_config
 from tiny_model import tiny_metadata, write_tiny_model
-from tiny_regression import ELEMENTS, coordination, fit_files, write_labeled
+from tiny_regression import (
+    ELEMENTS,
+    TINY_DRAG,
+    coordination,
+    fit_files,
+    random_regression,
+    tiny_config,
+    write_labeled,
+)
 
 
 @pytest.fixture(scope="session")
@@ -435,13 +443,17 @@ def test_plugin_can_be_unloaded_and_loaded(simulation: Simulation, model: Path) 
 # --- density regression -------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session", params=["regression", "mixture"])
+@pytest.fixture(scope="session", params=["regression", "mixture", "drag"])
 def regression(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a fitted density regression that has a jackknife, alone or in a mixture with a
-    random network: float32.pt, float64.pt."""
+    """A folder with a fitted density regression that has a jackknife, alone, or in a mixture with a
+    random network, or a random one that drags atoms: float32.pt, float64.pt."""
     folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "mixture":
-        model = random_mixture(tiny_mixture_config([2, 2, 1, 1]))
+    if request.param != "regression":
+        model = (
+            random_regression(tiny_config(**TINY_DRAG), members=4)
+            if request.param == "drag"
+            else random_mixture(tiny_mixture_config([2, 2, 1, 1]))
+        )
         for dtype in TOLERANCE:
             export_model(model, ELEMENTS, folder / f"{dtype}.pt", dtype=dtype)
         return folder

@@ -10,6 +10,7 @@ import torch
 from conftest import random_glass
 from symgnn.graph import build_graph
 from symgnn.models import DensityRegression, DensityRegressionConfig
+from symgnn.models.drag import LOWEST, SPACING
 from symgnn.structures import write_structures
 from symgnn.training.checkpoint import load_checkpoint, restore_model
 from symgnn.training.config import parse_config
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ase import Atoms
+
+    from symgnn.models.drag import DragEnergies
 
 ELEMENTS = ["Cu", "Zr"]
 TINY: dict[str, Any] = {
@@ -34,6 +37,34 @@ TINY: dict[str, Any] = {
     "shells": [3.7, 5.0],
     "components": 4,
 }
+
+
+DRAG: dict[str, Any] = {
+    "reach": 4.0,
+    "mobile": 4.0,
+    "shell": 3.6,
+    "stride": 0.4,
+    "strides": 3,
+    "iterations": 2,
+}
+"""Dragging on TINY, with ``cutoff`` 8.5 and ``density_cutoff`` 5.5."""
+TINY_DRAG: dict[str, Any] = {**TINY, "cutoff": 8.5, "density_cutoff": 5.5, "drag": DRAG}
+
+
+def morse(drag: DragEnergies) -> None:
+    """Pair energies of Morse's form (eV), with another depth for each pair of elements."""
+    square = LOWEST + SPACING * torch.arange(drag.energy.shape[2], dtype=torch.float64)
+    length = square.sqrt()
+    ramp = ((drag.reach - length) / 1.0).clamp(0.0, 1.0)
+    for first in range(drag.elements):
+        for second in range(drag.elements):
+            decay = torch.exp(-1.5 * (length - 2.6 - 0.2 * (first + second)))
+            depth = 0.2 + 0.1 * (first + second)
+            energy = depth * (decay.square() - 2.0 * decay) * ramp.square() * (3.0 - 2.0 * ramp)
+            slope = 2.0 * torch.gradient(energy, spacing=SPACING)[0]
+            drag.energy[first, second] = energy
+            drag.slope[first, second] = slope * (length < drag.reach)
+    drag.mobility.copy_(torch.linspace(0.15, 0.25, drag.elements))
 
 
 def tiny_config(**changes: Any) -> DensityRegressionConfig:
@@ -51,6 +82,8 @@ def random_regression(
     def random(tensor: torch.Tensor) -> torch.Tensor:
         return torch.randn(tensor.shape, generator=generator, dtype=torch.float64)
 
+    if model.local.drag is not None:
+        morse(model.local.drag)
     model.local_mean.copy_(random(model.local_mean))
     model.local_scale.copy_(1.0 + random(model.local_scale).abs())
     model.weight.copy_(random(model.weight) / sum(model.sizes) ** 0.5)

@@ -38,6 +38,7 @@ void register_operators() {
                                                  __FILE__, __LINE__);
     made->def("has_kernel(str operator, Tensor tensor) -> bool", &has_kernel);
     register_byte_dropout(*made);
+    register_drag_energies(*made);
     register_edge_attention(*made);
     register_edge_embedding(*made);
     register_edges_shorter_than(*made);

@@ -12,6 +12,7 @@ namespace symgnn {
 void register_operators();
 
 void register_byte_dropout(torch::Library &library);
+void register_drag_energies(torch::Library &library);
 void register_edge_attention(torch::Library &library);
 void register_edge_embedding(torch::Library &library);
 void register_edges_shorter_than(torch::Library &library);

@@ -5,6 +5,10 @@
 // inline functions with outside linkage (no containers of the standard library): the linker keeps
 // one copy of such a function, which may be the one that this processor cannot run.
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -39,6 +43,49 @@ inline V load(const scalar *from) {
 template <typename V, typename scalar>
 inline void store(scalar *to, const V &value) {
   __builtin_memcpy(to, &value, sizeof(V));
+}
+
+template <typename scalar>
+struct IndexOf {
+  typedef std::int32_t type
+      __attribute__((vector_size(SYMGNN_VECTOR_BYTES / sizeof(scalar) * sizeof(std::int32_t))));
+};
+
+/// As many indices as a register holds scalars.
+template <typename scalar>
+using Index = typename IndexOf<scalar>::type;
+
+/// table[at], lane by lane. Compilers do not find the instruction by themselves; GCC warns of the
+/// one without a mask (its bug 105593).
+inline Vector<float> gathered(const float *table, const Index<float> &at) {
+#if defined(__AVX512F__)
+  return (Vector<float>)_mm512_mask_i32gather_ps(_mm512_setzero_ps(), 0xFFFF, (__m512i)at, table,
+                                                 4);
+#elif defined(__AVX2__)
+  return (Vector<float>)_mm256_mask_i32gather_ps(_mm256_setzero_ps(), table, (__m256i)at,
+                                                 (__m256)_mm256_set1_epi32(-1), 4);
+#else
+  Vector<float> result;
+  for (std::size_t lane = 0; lane < sizeof(result) / sizeof(float); ++lane) {
+    result[lane] = table[at[lane]];
+  }
+  return result;
+#endif
+}
+
+inline Vector<double> gathered(const double *table, const Index<double> &at) {
+#if defined(__AVX512F__)
+  return (Vector<double>)_mm512_mask_i32gather_pd(_mm512_setzero_pd(), 0xFF, (__m256i)at, table, 8);
+#elif defined(__AVX2__)
+  return (Vector<double>)_mm256_mask_i32gather_pd(_mm256_setzero_pd(), table, (__m128i)at,
+                                                  (__m256d)_mm256_set1_epi64x(-1), 8);
+#else
+  Vector<double> result;
+  for (std::size_t lane = 0; lane < sizeof(result) / sizeof(double); ++lane) {
+    result[lane] = table[at[lane]];
+  }
+  return result;
+#endif
 }
 
 /// The same lanes with neighboring groups of `half` exchanged.

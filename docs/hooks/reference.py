@@ -26,6 +26,7 @@ from symgnn.landscape.saddle import SaddleSettings
 from symgnn.models import (
     AnyNetworkConfig,
     DensityRegressionConfig,
+    DragConfig,
     FormulaConfig,
     SymmetrizationConfig,
 )
@@ -48,7 +49,14 @@ if TYPE_CHECKING:
 NETWORKS: tuple[type[BaseModel], ...] = get_args(get_args(AnyNetworkConfig)[0])
 CONFIGURATIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "training": (TrainingConfig, FitConfig, DataConfig, OptimizerConfig),
-    "models": (DensityRegressionConfig, FormulaConfig, Term, *NETWORKS, SymmetrizationConfig),
+    "models": (
+        DensityRegressionConfig,
+        DragConfig,
+        FormulaConfig,
+        Term,
+        *NETWORKS,
+        SymmetrizationConfig,
+    ),
     "searches": (SaddleSettings,),
     "explanations": (ExplanationSettings,),
 }

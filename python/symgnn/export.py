@@ -225,6 +225,8 @@ def _exported_form(model: SymGNN | DensityRegression | Mixture | Formula) -> _Fo
     else:
         regression, module = model, ExportedDensityRegression(model)
         reach = module.explained.reach
+    # Energies of dragging an atom do not depend on weights of edges, so that these explain nothing.
+    explained = regression.local.drag is None
     std = [ENERGY_BARRIER_STD] if regression.members > 1 else []
     limits = regression.label_range.tolist() if regression.label_range.isfinite().all() else None
     return _Form(
@@ -232,7 +234,7 @@ def _exported_form(model: SymGNN | DensityRegression | Mixture | Formula) -> _Fo
         module.layers,
         module.channels,
         [ENERGY_BARRIER, *std, ENERGY_BARRIER_OOD],
-        _edge_weights(reach, limits),
+        _edge_weights(reach, limits) if explained else {},
     )
 
 

@@ -49,6 +49,12 @@ class WeightedModel:
                 f"the model '{self.path.stem}' is a formula, which is its own explanation"
                 f" (`symgnn info {model}`): explain another model"
             )
+        architecture = self.metadata.get("architecture", {})
+        if architecture.get("densities", architecture).get("drag") is not None:
+            raise ModelError(
+                f"the model '{self.path.stem}' drags atoms, which weights of edges cannot explain:"
+                " explain a model without model.drag, such as cuzr"
+            )
         if support is None:
             raise ModelError(
                 f"the model file '{self.path}' does not support explanations: export its"

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from .density_regression import DensityRegression, DensityRegressionConfig
+from .drag import DragConfig
 from .egnn import EGNNConfig
 from .equivariant import EquivariantConfig
 from .faenet import FAENetConfig
@@ -60,6 +61,7 @@ __all__ = [
     "BarrierNetwork",
     "DensityRegression",
     "DensityRegressionConfig",
+    "DragConfig",
     "Formula",
     "FormulaConfig",
     "Mixture",

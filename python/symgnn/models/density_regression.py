@@ -1,7 +1,8 @@
 """Linear regression on densities of neighbors and their averages over the surroundings.
 
-Features of an atom: its own densities (radial and angular, see ``densities``), their averages over
-its neighbors in smooth shells, and, for coarse radial densities, the averages of those averages.
+Features of an atom: its own densities (radial and angular, see ``densities``), if wanted what it
+costs to drag it (see ``drag``), averages of both over its neighbors in smooth shells, and, for
+coarse radial densities, the averages of those averages.
 One linear map per central element turns them into the barrier. Radial densities averaged over
 neighbor generations go back to Boattini et al., Phys. Rev. Lett. 127, 088007 (2021), for the
 propensity of atoms in supercooled liquids.
@@ -18,7 +19,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from .blocks import chosen_edges, edges_shorter_than
 from .densities import LocalDensities
+from .drag import DragConfig, DragEnergies
+from .local_features import LocalFeatures
 from .network import NetworkConfig
 from .shells import shell_sums
 
@@ -28,7 +32,11 @@ class DensityRegressionConfig(NetworkConfig):
 
     architecture: Literal["density_regression"] = "density_regression"
     cutoff: float = Field(7.0, gt=3.0)
-    """Å, of radial densities and averages."""
+    """Å, of edges."""
+    density_cutoff: float | None = Field(None, gt=3.0)
+    """Å, of radial densities and averages; null for that of edges."""
+    drag: DragConfig | None = None
+    """Energies of dragging atoms as further features; null for none."""
     radial: int = Field(26, ge=1)
     """Gaussians of width 0.2 Å between 2 Å and the cutoff, per element."""
     coarse: int = Field(10, ge=1)
@@ -65,9 +73,20 @@ class DensityRegressionConfig(NetworkConfig):
             raise ValueError("radii and widths: give one positive width per radius")
         if sorted(self.shells) != self.shells or self.shells[0] <= 0.0:
             raise ValueError("shells: give positive radii in ascending order")
-        if max(self.shells[-1] + 0.5 * self.shell_ramp, self.angular_cutoff, 5.5) > self.cutoff:
+        reach = max(self.shells[-1] + 0.5 * self.shell_ramp, self.angular_cutoff, 5.5)
+        if reach > self.radial_cutoff:
             raise ValueError("cutoff: no shell and no density may reach farther")
+        if max(self.radial_cutoff, 0.0 if self.drag is None else self.drag.cutoff) > self.cutoff:
+            raise ValueError(
+                "cutoff: densities end at density_cutoff, and the energies of dragging need edges "
+                "of mobile + reach + 0.5 Å"
+            )
         return self
+
+    @property
+    def radial_cutoff(self) -> float:
+        """Å, of radial densities and averages."""
+        return self.cutoff if self.density_cutoff is None else self.density_cutoff
 
 
 class DensityRegression(nn.Module):
@@ -100,9 +119,9 @@ class DensityRegression(nn.Module):
     def __init__(self, config: DensityRegressionConfig, elements: int, members: int = 1) -> None:
         super().__init__()
         self.config, self.elements, self.members = config, elements, members
-        self.densities = LocalDensities(
+        densities = LocalDensities(
             elements,
-            cutoff=config.cutoff,
+            cutoff=config.radial_cutoff,
             radial=config.radial,
             coarse=config.coarse,
             radii=config.radii,
@@ -110,12 +129,14 @@ class DensityRegression(nn.Module):
             degree=config.degree,
             angular_cutoff=config.angular_cutoff,
         )
-        own = self.own = self.densities.radial + self.densities.angular
-        shells, coarse = len(config.shells), self.densities.coarse
+        drag = None if config.drag is None else DragEnergies(config.drag, elements)
+        self.local = LocalFeatures(densities, drag)
+        own, shells, coarse = self.local.own, len(config.shells), self.local.coarse
+        self.own = own
         self.sizes = [
             own,
-            elements * shells * self.densities.radial,
-            shells * self.densities.angular,
+            elements * shells * self.local.radial,
+            shells * self.local.angular,
             elements * shells * elements * shells * coarse,
         ]
         self.components = min(config.components, own)
@@ -145,15 +166,12 @@ class DensityRegression(nn.Module):
         return 3 if self.members > 1 else 2
 
     def standardized(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
-        """Standardized local densities [N, own + coarse]."""
-        densities = self.densities
-        result = edge_vector.new_zeros(len(species), self.own + densities.coarse)
-        if edge_index.shape[1] > 0:
-            found = densities(species, edge_index, edge_vector)
-            first = int(edge_index[0, 0])
-            result[first : first + len(found)] = found
-        standardized: Tensor = (result - self.local_mean) / self.local_scale
-        return standardized
+        """Standardized local features [N, own + coarse]."""
+        return self.standardize(self.local(species, edge_index, edge_vector))
+
+    def standardize(self, local: Tensor) -> Tensor:
+        """Local features [N, own + coarse] of mean 0 and variance 1 over the training atoms."""
+        return (local - self.local_mean) / self.local_scale
 
     def averages(
         self, values: Tensor, species: Tensor, edge_index: Tensor, edge_vector: Tensor, *, by: bool
@@ -181,10 +199,17 @@ class DensityRegression(nn.Module):
 
     def describe(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
         """All features of each atom [N, F], on which the regression is linear."""
-        graph = (species, edge_index, edge_vector)
-        local = self.standardized(*graph)
+        return self.surroundings(
+            self.standardized(species, edge_index, edge_vector), species, edge_index, edge_vector
+        )
+
+    def surroundings(
+        self, local: Tensor, species: Tensor, edge_index: Tensor, edge_vector: Tensor
+    ) -> Tensor:
+        """All features [N, F] from standardized local ones [N, own + coarse]."""
+        graph = (species, *self.near(edge_index, edge_vector))
         radial, angular, coarse = local.split(
-            [self.densities.radial, self.densities.angular, self.densities.coarse], dim=1
+            [self.local.radial, self.local.angular, self.local.coarse], dim=1
         )
         once = self.averages(coarse, *graph, by=True).flatten(1)
         return torch.cat(
@@ -197,6 +222,13 @@ class DensityRegression(nn.Module):
             ],
             dim=1,
         )
+
+    def near(self, edge_index: Tensor, edge_vector: Tensor) -> tuple[Tensor, Tensor]:
+        """The edges of densities and averages, where those of dragging reach farther."""
+        if self.local.drag is None:
+            return edge_index, edge_vector
+        near = edges_shorter_than(edge_vector, self.config.radial_cutoff)
+        return chosen_edges(edge_index, near), edge_vector[near]
 
     def distances(
         self, local: Tensor, species: Tensor, edge_index: Tensor, edge_vector: Tensor
@@ -213,6 +245,7 @@ class DensityRegression(nn.Module):
             [N] and [N], and what the second is the distance of: averages over shells of the first
             components and of the first distance, [N, shells · (components + 1)].
         """
+        edge_index, edge_vector = self.near(edge_index, edge_vector)
         whitened = self._by_element(local, species, self.local_center, self.local_whitening)
         own = whitened.square().sum(1)
         scaled = own / self.distance_scale[0, species]

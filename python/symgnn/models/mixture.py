@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from .blocks import edges_shorter_than
 from .density_regression import DensityRegression, DensityRegressionConfig, combine
 from .network import NetworkConfig
 from .symgnn import SymGNN, SymGNNConfig, SymmetrizationConfig
@@ -114,11 +114,3 @@ class Mixture(nn.Module):
         near = edges_shorter_than(edge_vector, self.config.network.cutoff)
         barriers: Tensor = self.network(species, edge_index[:, near], edge_vector[near])
         return barriers
-
-
-def edges_shorter_than(edge_vector: Tensor, cutoff: float) -> Tensor:
-    """Numbers [n] of the edges among [E, 3] that are shorter than a cutoff, Å, in order."""
-    if torch.ops.symgnn.has_kernel("edges_shorter_than", edge_vector):
-        numbers: Tensor = torch.ops.symgnn.edges_shorter_than(edge_vector, cutoff)
-        return numbers
-    return (edge_vector.square().sum(1) < cutoff * cutoff).nonzero()[:, 0]

@@ -8,6 +8,7 @@ send; atoms exchange their channels between steps, on one processor or on many.
 import torch
 from torch import Tensor, nn
 
+from ..models.blocks import chosen_edges, edges_shorter_than
 from ..models.density_regression import DensityRegression, combine
 from ..models.shells import shell_sums
 from .weighted_density_regression import WeightedDensityRegression
@@ -17,7 +18,7 @@ class ExportedDensityRegression(nn.Module):
     """The scripted interface of a model file: ``forward``, or ``start``, ``step``, ``finish``.
 
     Channels of an atom: barriers by all M members; messages [S, H, 2M] to receivers of each element
-    in each shell, from radial densities and from angular ones (later: [S, H, M], from first
+    in each shell, from radial densities and from all others (later: [S, H, M], from first
     averages); coarse densities; components of the novelty score; the distance it is made of; the
     element.
 
@@ -47,13 +48,15 @@ class ExportedDensityRegression(nn.Module):
     def __init__(self, model: DensityRegression) -> None:
         super().__init__()
         config = model.config
-        self.densities = model.densities
+        self.local = model.local
+        self.drags = model.local.drag is not None
+        self.radial_cutoff = config.radial_cutoff
         self.explained = WeightedDensityRegression(model)
         self.elements, self.members, self.own = model.elements, model.members, model.own
         self.shells, self.shell_ramp = list(config.shells), config.shell_ramp
         self.smallest_total = model.smallest_total
-        self.radial, self.angular = model.densities.radial, model.densities.angular
-        self.coarse, self.components = model.densities.coarse, model.components
+        self.radial, self.angular = model.local.radial, model.local.angular
+        self.coarse, self.components = model.local.coarse, model.components
         self.message = model.elements * len(config.shells) * model.members
         self.channels = model.members + 2 * self.message + self.coarse + self.components + 2
 
@@ -116,9 +119,13 @@ class ExportedDensityRegression(nn.Module):
         """Own densities, first averages, averages of averages: channels [N, C], updated."""
         if layer == 0:
             return self._own(node, edge, edge_index), edge
+        near_index, near = edge_index, edge
+        if self.drags:
+            numbers = edges_shorter_than(edge, self.radial_cutoff)
+            near_index, near = chosen_edges(edge_index, numbers), edge.index_select(0, numbers)
         if layer == 1:
-            return self._first_averages(node, edge, edge_index), edge
-        return self._second_averages(node, edge, edge_index), edge
+            return self._first_averages(node, near, near_index), edge
+        return self._second_averages(node, near, near_index), edge
 
     @torch.jit.export
     def finish(self, node: Tensor) -> Tensor:
@@ -150,10 +157,11 @@ class ExportedDensityRegression(nn.Module):
         species = node[:, -1].to(torch.int64)
         result = self.isolated.index_select(0, species)
         if edge_index.size(1) > 0:
+            # Channels of the centers alone: ghosts have none yet.
             first = int(edge_index[0, 0].item())
-            found = self.densities(species, edge_index, edge)
-            rows = found.size(0)
-            result[first : first + rows] = self._of_local(found, species[first : first + rows])
+            end = int(edge_index[0, -1].item()) + 1
+            found = self.local(species, edge_index, edge)[first:end]
+            result[first:end] = self._of_local(found, species[first:end])
         return result
 
     def _of_local(self, densities: Tensor, species: Tensor) -> Tensor:

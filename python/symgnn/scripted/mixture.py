@@ -5,8 +5,9 @@ from itertools import zip_longest
 import torch
 from torch import Tensor, nn
 
+from ..models.blocks import chosen_edges, edges_shorter_than
 from ..models.density_regression import combine
-from ..models.mixture import Mixture, edges_shorter_than
+from ..models.mixture import Mixture
 from .density_regression import ExportedDensityRegression
 from .symgnn import ExportedSymGNN
 from .weighted_density_regression import edges_within
@@ -80,7 +81,7 @@ class ExportedMixture(nn.Module):
             width = self.network_channels
             features = numbers[first : first + near.size(0) * width].view(-1, width)
             learned, features = self.network.step(
-                layer, learned, features, _chosen(edge_index, near)
+                layer, learned, features, chosen_edges(edge_index, near)
             )
             if layer < self.network_layers - 1:  # the last layer leaves edges as they are
                 edge = self._edges(vector, features)
@@ -112,7 +113,7 @@ class ExportedMixture(nn.Module):
             species, edge_index[:, :used], edge_vector[:used], within
         )
         constants += self.network.weighted_start(
-            species, _chosen(edge_index, near), edge_vector.index_select(0, near), within
+            species, chosen_edges(edge_index, near), edge_vector.index_select(0, near), within
         )
         return constants
 
@@ -136,13 +137,8 @@ class ExportedMixture(nn.Module):
             weight.index_select(0, near),
             constants[split:],
             species,
-            _chosen(edge_index, near),
+            chosen_edges(edge_index, near),
             within,
         )
         barriers: Tensor = (1.0 - self.share) * known + self.share * learned
         return barriers
-
-
-def _chosen(edge_index: Tensor, edges: Tensor) -> Tensor:
-    """Some of the columns of edge_index [2, E]; faster than to select them in both rows at once."""
-    return torch.stack([edge_index[0].index_select(0, edges), edge_index[1].index_select(0, edges)])

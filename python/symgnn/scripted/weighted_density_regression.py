@@ -45,12 +45,12 @@ class WeightedDensityRegression(nn.Module):
     def __init__(self, model: DensityRegression) -> None:
         super().__init__()
         config = model.config
-        self.densities = model.densities
+        self.densities = model.local.densities
         self.elements, self.own = model.elements, model.own
-        self.gaussians = model.densities.radial // model.elements
+        self.gaussians = model.local.radial // model.elements
         self.shells, self.shell_ramp = list(config.shells), config.shell_ramp
         self.smallest_total = model.smallest_total
-        densities = model.densities
+        densities = self.densities
         coarse_cutoff = densities.coarse_reach + 0.5 * densities.coarse_ramp
         self.reach = [config.cutoff, config.cutoff, coarse_cutoff]
         elements, shells = model.elements, len(config.shells)

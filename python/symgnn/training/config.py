@@ -12,6 +12,7 @@ from ..keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
 from ..models import (
     AnyNetworkConfig,
     DensityRegressionConfig,
+    DragConfig,
     FormulaConfig,
     MixtureConfig,
     NetworkConfig,
@@ -174,6 +175,14 @@ def _cuzr() -> FitConfig:
     return FitConfig()
 
 
+def _drag() -> FitConfig:
+    """Density regression that also knows what it costs to drag an atom: ten minutes on one core."""
+    drag = DragConfig()
+    return FitConfig(
+        model=DensityRegressionConfig(cutoff=drag.cutoff, density_cutoff=7.0, drag=drag)
+    )
+
+
 def _simple() -> FitConfig:
     """The shipped model ``simple``, a formula of three terms: seconds on one core.
 
@@ -197,6 +206,7 @@ PRESETS: dict[str, Callable[[], TrainingConfig | FitConfig]] = {
     "lengths": _lengths,
     "mixture": _mixture,
     "cuzr": _cuzr,
+    "drag": _drag,
     "simple": _simple,
     "open-data": _open_data,
 }

@@ -24,6 +24,7 @@ from .dataset import (
 )
 from .loop import BEST, CONFIG, LAST, choose_device, output_alone, predict, score_pooled
 from .metrics import Metrics, compute_metrics
+from .pair_energies import PairEnergies, potential_file
 from .relatives import families, warn_of_relatives
 
 if TYPE_CHECKING:
@@ -116,9 +117,14 @@ def predict_held_out(model: DensityRegression, group: int, item: LabeledGraph) -
         group: of the structure, as ``jackknife`` in the checkpoint has it.
         item: the structure.
     """
+    return _by_member(model, group, model.describe(*item.graph.inputs), item)
+
+
+def _by_member(
+    model: DensityRegression, group: int, features: Tensor, item: LabeledGraph
+) -> Tensor:
     member = 1 + group if model.members > 1 else 0
     weight = model.weight[member, item.graph.species]
-    features = model.describe(*item.graph.inputs)
     return (features * weight).sum(1) + model.intercept[member, item.graph.species]
 
 
@@ -164,6 +170,7 @@ class _Fitter:
         self.model = DensityRegression(
             self.options, len(self.elements), 1 + groups if self.groups else 1
         ).to(self.device)
+        self.local: dict[int, Tensor] = {}
 
     def _graphs(self, files: dict[str, LabeledFile]) -> list[LabeledGraph]:
         return build_labeled_graphs(
@@ -177,6 +184,7 @@ class _Fitter:
 
     def run(self) -> Fit:
         with torch.inference_mode():
+            self._prepare_drag()
             self._standardize()
             labels = torch.cat([item.label for item in self.structures])
             labels = labels[~labels.isnan()]
@@ -221,14 +229,41 @@ class _Fitter:
             relatives_among(self.structures, self.family),
         )
 
+    def _prepare_drag(self) -> None:
+        """Pair energies of the potential, at the densities that atoms have in the structures."""
+        drag, options = self.model.local.drag, self.options.drag
+        if drag is None or options is None:
+            return
+        pairs = PairEnergies(
+            potential_file(options.potential, self.base),
+            self.elements,
+            [item.graph for item in self.structures],
+        )
+        energy, slope = pairs.tables(options)
+        drag.energy.copy_(torch.from_numpy(energy))
+        drag.slope.copy_(torch.from_numpy(slope))
+        drag.mobility.copy_(options.rate / torch.from_numpy(pairs.stiffness(options)))
+
+    def _local_of(self, item: LabeledGraph) -> Tensor:
+        """Local features [N, own + coarse] as they are, computed once for each structure."""
+        if id(item) not in self.local:
+            self.local[id(item)] = self.model.local(*item.graph.inputs)
+        return self.local[id(item)]
+
+    def _standardized(self, item: LabeledGraph) -> Tensor:
+        return self.model.standardize(self._local_of(item))
+
+    def _describe(self, item: LabeledGraph) -> Tensor:
+        return self.model.surroundings(self._standardized(item), *item.graph.inputs)
+
     def _standardize(self) -> None:
-        """Mean and scale of each local density over all atoms of the structures."""
+        """Mean and scale of each local feature over all atoms of the structures."""
         model, count = self.model, 0
         total = torch.zeros(model.local_mean.shape, dtype=torch.float64, device=self.device)
         square = torch.zeros_like(total)
         for number, item in enumerate(self.structures):
-            self.report("densities", number, len(self.structures))
-            values = model.standardized(*item.graph.inputs).double()
+            self.report("local features", number, len(self.structures))
+            values = self._local_of(item).double()
             total += values.sum(0)
             square += values.square().sum(0)
             count += len(values)
@@ -248,7 +283,7 @@ class _Fitter:
         done = 0
         for item, copies in zip(self.structures, self.copies, strict=True):
             self.report("features", done, work)
-            features = model.describe(*item.graph.inputs)
+            features = self._describe(item)
             total += features.sum(0, dtype=torch.float64)
             square += features.double().square().sum(0)
             count += len(features)
@@ -260,7 +295,7 @@ class _Fitter:
             done += 1
             for copy in copies:
                 self.report("features", done, work)
-                features = model.describe(*copy.graph.inputs)
+                features = self._describe(copy)
                 share = self.config.data.thermal_weight / len(copies)
                 for element, sums in enumerate(row):
                     if sums is not None:
@@ -345,10 +380,10 @@ class _Fitter:
         for number, item in enumerate(self.structures):
             self.report("held-out predictions", number, len(self.structures))
             group = self.groups[number] if self.groups else 0
-            predictions.append(predict_held_out(model, group, item))
+            predictions.append(_by_member(model, group, self._describe(item), item))
         for number, item in enumerate(items):
             self.report("novelty", number, 2 * len(items))
-            own = model.standardized(*item.graph.inputs)[:, : model.own]
+            own = self._standardized(item)[:, : model.own]
             for element in elements:
                 local[element].append(own[item.graph.species == element])
         for element in elements:
@@ -361,7 +396,7 @@ class _Fitter:
         averages: list[list[Tensor]] = [[] for _ in elements]
         for number, item in enumerate(items):
             self.report("novelty", len(items) + number, 2 * len(items))
-            own = model.standardized(*item.graph.inputs)[:, : model.own]
+            own = self._standardized(item)[:, : model.own]
             around = model.distances(own, *item.graph.inputs)[2]
             for element in elements:
                 averages[element].append(around[item.graph.species == element])

@@ -1,0 +1,41 @@
+#ifndef SYMGNN_KERNELS_DRAG_ENERGIES_H
+#define SYMGNN_KERNELS_DRAG_ENERGIES_H
+
+#include <cstdint>
+
+namespace symgnn::kernels {
+
+/// What it costs to drag an atom away from each of its first neighbors while the atoms around it
+/// give way: python/symgnn/models/drag.py defines it. Arrays are row-major without gaps where no
+/// stride is given.
+template <typename scalar>
+struct DragEnergies {
+  const std::int64_t *species;   ///< [N]
+  const std::int64_t *first;     ///< [N + 1]: edges of center i are first[i] … first[i + 1] − 1
+  const std::int64_t *neighbor;  ///< [E]
+  const scalar *edge_vector;     ///< [E, 3], Å
+  std::int64_t edge_stride;      ///< scalars from one vector to the next
+  std::int64_t elements;         ///< S
+
+  // Pair energies over squared distances lowest, lowest + spacing, …
+  const scalar *energy;  ///< [S, S, points], eV
+  const scalar *slope;   ///< [S, S, points]: derivative by distance over distance, eV/Å²
+  std::int64_t points;
+  scalar lowest, spacing;  ///< Å²
+  scalar reach, slack;     ///< Å: where pair energies end, and how far pairs may come closer
+
+  const scalar *mobility;                    ///< [S], Å²/eV
+  scalar mobile_end, mobile_ramp;            ///< Å, from the center: who gives way
+  scalar shell_end, shell_ramp;              ///< Å: first neighbors
+  scalar stride, momentum, longest;          ///< Å, –, Å
+  std::int64_t strides, iterations, levels;  ///< levels: temperatures
+  const scalar *temperatures;                ///< [levels], eV
+
+  std::int64_t most;          ///< edges of a center
+  std::int64_t first_center;  ///< of row 0 of the results
+  scalar *energies;           ///< [rows, strides + 1, levels + 1], eV
+};
+
+}  // namespace symgnn::kernels
+
+#endif

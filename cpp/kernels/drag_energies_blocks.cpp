@@ -1,0 +1,373 @@
+#include "drag_energies_blocks.h"
+
+#include "functions.h"
+
+namespace symgnn::kernels::SYMGNN_CAPABILITY {
+
+namespace {
+
+template <typename scalar>
+inline scalar ramp_of(scalar length, scalar end, scalar width) {
+  const scalar fraction = (end - length) / width;
+  const scalar within = fraction < 0 ? scalar(0) : fraction > 1 ? scalar(1) : fraction;
+  return within * within * (scalar(3) - scalar(2) * within);
+}
+
+/// The center and its surroundings, dragged in as many directions at once as a register has lanes.
+template <typename scalar>
+class Drag {
+ public:
+  Drag(const DragEnergies<scalar> &task, const DragWorkspace<scalar> &workspace)
+      : task_(task), work_(workspace) {}
+
+  /// Energies [strides + 1, levels + 1] of a center.
+  void of_center(std::int64_t center, scalar *result) {
+    gather(center);
+    find_neighbors();
+    find_directions();
+    if (directions_ > 0) {
+      begin(0);
+      find_forces();
+      for (std::int64_t k = 0; k < 3 * mobile_; ++k) {
+        work_.start_force[k] = work_.force[k * step];
+      }
+      find_start_energies();
+      for (std::int64_t first = 0; first < directions_; first += step) {
+        drag(first);
+      }
+    }
+    reduce(result);
+  }
+
+ private:
+  using V = Vector<scalar>;
+  static constexpr std::int64_t step = lanes<V, scalar>;
+
+  /// Atoms that move, the center first, then the others that reach them.
+  void gather(std::int64_t center) {
+    atoms_ = mobile_ = 0;
+    add(center, scalar(0), nullptr);
+    mobile_ = 1;
+    const scalar farthest = task_.mobile_end + task_.reach + task_.slack;
+    for (const bool moves : {true, false}) {
+      for (std::int64_t edge = task_.first[center]; edge < task_.first[center + 1]; ++edge) {
+        const scalar *vector = task_.edge_vector + edge * task_.edge_stride;
+        const scalar length = root(square_of(vector));
+        if ((length < task_.mobile_end) == moves && length < farthest) {
+          add(task_.neighbor[edge], length, vector);
+        }
+      }
+      mobile_ = moves ? atoms_ : mobile_;
+    }
+  }
+
+  void add(std::int64_t atom, scalar length, const scalar *vector) {
+    const scalar free = ramp_of(length, task_.mobile_end, task_.mobile_ramp);
+    work_.atoms[atoms_] = atom;
+    work_.mobility[atoms_] = task_.mobility[task_.species[atom]] * free;
+    for (int k = 0; k < 3; ++k) {
+      work_.start[3 * atoms_ + k] = vector == nullptr ? scalar(0) : vector[k];
+    }
+    ++atoms_;
+  }
+
+  static scalar square_of(const scalar *vector) {
+    return vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2];
+  }
+
+  /// The neighbors of each atom that moves, of those with higher numbers: first those that move.
+  void find_neighbors() {
+    std::int64_t count = 0;
+    for (std::int64_t first = 0; first < mobile_; ++first) {
+      // The center comes to atoms that were far.
+      const scalar slack =
+          first == 0 ? task_.stride * static_cast<scalar>(task_.strides) : task_.slack;
+      const scalar limit = task_.reach + slack;
+      const std::int64_t row = task_.species[work_.atoms[first]] * task_.elements;
+      for (std::int64_t second = first + 1; second < atoms_; ++second) {
+        if (second == mobile_) {
+          work_.ends[2 * first] = count;
+        }
+        scalar vector[3];
+        for (int k = 0; k < 3; ++k) {
+          vector[k] = work_.start[3 * second + k] - work_.start[3 * first + k];
+        }
+        if (square_of(vector) < limit * limit) {
+          const std::int64_t of = row + task_.species[work_.atoms[second]];
+          work_.neighbors[count++] = {second, of * task_.points, scalar(0)};
+        }
+      }
+      if (mobile_ == atoms_) {
+        work_.ends[2 * first] = count;
+      }
+      work_.ends[2 * first + 1] = count;
+    }
+  }
+
+  /// Away from each first neighbor.
+  void find_directions() {
+    directions_ = 0;
+    for (std::int64_t atom = 1; atom < mobile_; ++atom) {
+      const scalar *vector = work_.start + 3 * atom;
+      const scalar length = root(square_of(vector));
+      const scalar weight = ramp_of(length, task_.shell_end, task_.shell_ramp);
+      if (weight > 0 && length > 0) {
+        for (int k = 0; k < 3; ++k) {
+          work_.directions[3 * directions_ + k] = -vector[k] / length;
+        }
+        work_.weights[directions_++] = weight;
+      }
+    }
+  }
+
+  /// Everything at rest, with directions first, first + 1, … in the lanes; the last one again in
+  /// those that are left.
+  void begin(std::int64_t first) {
+    for (std::int64_t k = 0; k < 3 * atoms_; ++k) {
+      store(work_.position + k * step, V{} + work_.start[k]);
+    }
+    for (std::int64_t k = 0; k < 3 * mobile_; ++k) {
+      store(work_.velocity + k * step, V{});
+    }
+    for (std::int64_t lane = 0; lane < step; ++lane) {
+      const std::int64_t number = first + lane < directions_ ? first + lane : directions_ - 1;
+      for (int k = 0; k < 3; ++k) {
+        direction_[k][lane] = work_.directions[3 * number + k];
+      }
+    }
+  }
+
+  void drag(std::int64_t first) {
+    begin(first);
+    for (std::int64_t stride = 0; stride < task_.strides; ++stride) {
+      for (int k = 0; k < 3; ++k) {
+        store(work_.position + k * step, position(0, k) + task_.stride * direction_[k]);
+      }
+      for (std::int64_t iteration = 0; iteration < task_.iterations; ++iteration) {
+        find_forces();
+        move();
+      }
+      const V found = energy() + start_work();
+      scalar *energies = work_.energies + stride * directions_;
+      for (std::int64_t lane = 0; lane < step && first + lane < directions_; ++lane) {
+        energies[first + lane] = found[lane];
+      }
+    }
+  }
+
+  /// One iteration of descent with momentum: the center moves across its direction only.
+  void move() {
+    for (std::int64_t atom = 0; atom < mobile_; ++atom) {
+      V pull[3];
+      for (int k = 0; k < 3; ++k) {
+        pull[k] = load<V>(work_.force + (3 * atom + k) * step) - work_.start_force[3 * atom + k];
+      }
+      if (atom == 0) {
+        const V along = pull[0] * direction_[0] + pull[1] * direction_[1] + pull[2] * direction_[2];
+        for (int k = 0; k < 3; ++k) {
+          pull[k] -= along * direction_[k];
+        }
+      }
+      scalar *velocity = work_.velocity + 3 * atom * step;
+      scalar *position = work_.position + 3 * atom * step;
+      V moved[3];
+      for (int k = 0; k < 3; ++k) {
+        moved[k] = task_.momentum * load<V>(velocity + k * step) + work_.mobility[atom] * pull[k];
+      }
+      const V square = moved[0] * moved[0] + moved[1] * moved[1] + moved[2] * moved[2];
+      const V longest = V{} + task_.longest;
+      const V scale = longest / maximum(root_of<scalar>(square), longest);
+      for (int k = 0; k < 3; ++k) {
+        store(velocity + k * step, moved[k] * scale);
+        store(position + k * step, load<V>(position + k * step) + moved[k] * scale);
+      }
+    }
+  }
+
+  /// Work of the forces of the beginning on the way so far: what it takes to make the beginning a
+  /// state of equilibrium.
+  V start_work() const {
+    V sum{};
+    for (std::int64_t k = 0; k < 3 * mobile_; ++k) {
+      sum += work_.start_force[k] * (load<V>(work_.position + k * step) - work_.start[k]);
+    }
+    return sum;
+  }
+
+  void find_forces() {
+    for (std::int64_t k = 0; k < 3 * mobile_; ++k) {
+      store(work_.force + k * step, V{});
+    }
+    std::int64_t next = 0;
+    for (std::int64_t first = 0; first < mobile_; ++first) {
+      const V from[3] = {position(first, 0), position(first, 1), position(first, 2)};
+      scalar *on_first = work_.force + 3 * first * step;
+      V force[3] = {load<V>(on_first), load<V>(on_first + step), load<V>(on_first + 2 * step)};
+      for (; next < work_.ends[2 * first]; ++next) {
+        const DraggedNeighbor<scalar> &neighbor = work_.neighbors[next];
+        scalar *on_second = work_.force + 3 * neighbor.atom * step;
+        V vector[3];
+        const V slope = slope_between(from, neighbor, vector);
+        for (int k = 0; k < 3; ++k) {
+          const V pull = slope * vector[k];
+          force[k] += pull;
+          store(on_second + k * step, load<V>(on_second + k * step) - pull);
+        }
+      }
+      for (; next < work_.ends[2 * first + 1]; ++next) {
+        V vector[3];
+        const V slope = slope_between(from, work_.neighbors[next], vector);
+        for (int k = 0; k < 3; ++k) {
+          force[k] += slope * vector[k];
+        }
+      }
+      for (int k = 0; k < 3; ++k) {
+        store(on_first + k * step, force[k]);
+      }
+    }
+  }
+
+  void find_start_energies() {
+    for_each_pair([this](DraggedNeighbor<scalar> &neighbor, const V(&vector)[3]) {
+      neighbor.start_energy = read(task_.energy + neighbor.table, vector)[0];
+    });
+  }
+
+  /// Above that of the beginning: pair by pair, since it is a small part of either.
+  V energy() const {
+    V sum{};
+    for_each_pair([&](const DraggedNeighbor<scalar> &neighbor, const V(&vector)[3]) {
+      sum += read(task_.energy + neighbor.table, vector) - neighbor.start_energy;
+    });
+    return sum;
+  }
+
+  template <typename Work>
+  void for_each_pair(const Work &work) const {
+    std::int64_t next = 0;
+    for (std::int64_t first = 0; first < mobile_; ++first) {
+      const V from[3] = {position(first, 0), position(first, 1), position(first, 2)};
+      for (; next < work_.ends[2 * first + 1]; ++next) {
+        V vector[3];
+        subtract(from, work_.neighbors[next].atom, vector);
+        work(work_.neighbors[next], vector);
+      }
+    }
+  }
+
+  V slope_between(const V (&from)[3], const DraggedNeighbor<scalar> &neighbor,
+                  V (&vector)[3]) const {
+    subtract(from, neighbor.atom, vector);
+    return read(task_.slope + neighbor.table, vector);
+  }
+
+  void subtract(const V (&from)[3], std::int64_t atom, V (&vector)[3]) const {
+    for (int k = 0; k < 3; ++k) {
+      vector[k] = position(atom, k) - from[k];
+    }
+  }
+
+  V position(std::int64_t atom, int k) const {
+    return load<V>(work_.position + (3 * atom + k) * step);
+  }
+
+  /// A table at the squared lengths of vectors, between its points on straight lines.
+  V read(const scalar *table, const V (&vector)[3]) const {
+    const V square = vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2];
+    const V last = V{} + static_cast<scalar>(task_.points - 2);
+    const V place =
+        minimum(maximum((square - task_.lowest) * (scalar(1) / task_.spacing), V{}), last);
+    const Index<scalar> point = __builtin_convertvector(place, Index<scalar>);
+    const V fraction = place - __builtin_convertvector(point, V);
+    const V low = gathered(table, point), high = gathered(table + 1, point);
+    // Beyond the last point there is nothing.
+    return place < last ? low + fraction * (high - low) : V{};
+  }
+
+  /// Soft minima over directions at each temperature, and the mean, of each stride and of the
+  /// highest energy on the way.
+  void reduce(scalar *result) {
+    const std::int64_t columns = task_.levels + 1;
+    scalar total = 0;
+    for (std::int64_t number = 0; number < directions_; ++number) {
+      total += work_.weights[number];
+      scalar highest = work_.energies[number];
+      for (std::int64_t stride = 1; stride < task_.strides; ++stride) {
+        const scalar energy = work_.energies[stride * directions_ + number];
+        highest = energy > highest ? energy : highest;
+      }
+      work_.energies[task_.strides * directions_ + number] = highest;
+    }
+    const scalar share = total < 1 ? total : scalar(1);
+    for (std::int64_t stride = 0; stride <= task_.strides; ++stride) {
+      const scalar *energies = work_.energies + stride * directions_;
+      for (std::int64_t column = 0; column < columns; ++column) {
+        scalar *value = result + stride * columns + column;
+        *value = directions_ == 0 ? scalar(0)
+                 : column == task_.levels
+                     ? share * mean(energies, total)
+                     : share * soft_minimum(energies, total, task_.temperatures[column]);
+      }
+    }
+  }
+
+  scalar mean(const scalar *energies, scalar total) const {
+    scalar sum = 0;
+    for (std::int64_t number = 0; number < directions_; ++number) {
+      sum += work_.weights[number] * energies[number];
+    }
+    return sum / total;
+  }
+
+  scalar soft_minimum(const scalar *energies, scalar total, scalar temperature) const {
+    scalar lowest = energies[0];
+    for (std::int64_t number = 1; number < directions_; ++number) {
+      lowest = energies[number] < lowest ? energies[number] : lowest;
+    }
+    scalar sum = 0;
+    for (std::int64_t number = 0; number < directions_; number += step) {
+      scalar above[step];
+      for (std::int64_t lane = 0; lane < step; ++lane) {
+        const std::int64_t of = number + lane < directions_ ? number + lane : number;
+        above[lane] = (lowest - energies[of]) / temperature;
+      }
+      const V factor = exp_of_negative<scalar>(load<V>(above));
+      for (std::int64_t lane = 0; lane < step && number + lane < directions_; ++lane) {
+        sum += work_.weights[number + lane] * factor[lane];
+      }
+    }
+    return lowest - temperature * log_of(sum / total);
+  }
+
+  static float log_of(float x) { return logf(x); }
+  static double log_of(double x) { return log(x); }
+
+  const DragEnergies<scalar> &task_;
+  const DragWorkspace<scalar> &work_;
+  std::int64_t atoms_ = 0, mobile_ = 0, directions_ = 0;
+  V direction_[3] = {};
+};
+
+template <typename scalar>
+void drag_centers(const DragEnergies<scalar> &task, std::int64_t begin, std::int64_t end,
+                  const DragWorkspace<scalar> &workspace) {
+  Drag<scalar> drag(task, workspace);
+  const std::int64_t columns = (task.strides + 1) * (task.levels + 1);
+  for (std::int64_t center = begin; center < end; ++center) {
+    drag.of_center(center, task.energies + (center - task.first_center) * columns);
+  }
+}
+
+}  // namespace
+
+void drag_energies(const DragEnergies<float> &task, std::int64_t begin, std::int64_t end,
+                   const DragWorkspace<float> &workspace) {
+  drag_centers(task, begin, end, workspace);
+}
+
+void drag_energies(const DragEnergies<double> &task, std::int64_t begin, std::int64_t end,
+                   const DragWorkspace<double> &workspace) {
+  drag_centers(task, begin, end, workspace);
+}
+
+}  // namespace symgnn::kernels::SYMGNN_CAPABILITY

@@ -1,0 +1,342 @@
+"""What it costs to drag an atom: the definition, its compiled operator, and the potential."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from conftest import random_glass
+from symgnn.annotator import Annotator
+from symgnn.errors import ConfigError, ModelError
+from symgnn.explain.weighted_model import WeightedModel
+from symgnn.export import export_checkpoint, export_model
+from symgnn.graph import build_graph
+from symgnn.models import DragConfig
+from symgnn.models.drag import DragEnergies
+from symgnn.potentials import write_potential
+from symgnn.structures import write_structures
+from symgnn.training.checkpoint import load_checkpoint, restore_model
+from symgnn.training.config import parse_config
+from symgnn.training.pair_energies import PairEnergies, potential_file
+from symgnn.training.regression import fit
+from test_training import labeled_glass
+from tiny_regression import DRAG, ELEMENTS, TINY_DRAG, morse, random_regression, tiny_config
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROUNDING = {torch.float32: 1e-3, torch.float64: 1e-10}
+"""eV. Steps down a slope multiply what rounding does to the first of them."""
+dtypes = pytest.mark.parametrize("dtype", list(ROUNDING))
+
+
+def tiny_drag(elements: int = 2, **changes: Any) -> DragEnergies:
+    drag = DragEnergies(DragConfig(**{**DRAG, **changes}), elements).double()
+    morse(drag)
+    return drag
+
+
+def inputs_of(atoms: Atoms, dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, ...]:
+    return build_graph(atoms, 8.5, ELEMENTS, dtype=dtype).inputs
+
+
+def slab() -> Atoms:
+    """With surfaces, and an atom that has no neighbors."""
+    atoms = random_glass(3, seed=4)
+    atoms.cell[2, 2] += 60.0
+    atoms += Atoms("Cu", positions=[atoms.cell[2] * 0.6])
+    return atoms
+
+
+STRUCTURES: dict[str, Callable[[], Atoms]] = {
+    "glass": lambda: random_glass(4, seed=3),
+    "slab": slab,
+    "crystal": lambda: bulk("Cu", cubic=True) * (2, 2, 2),
+    "pair": lambda: Atoms("CuZr", positions=[[0, 0, 0], [2.5, 0, 0]], cell=[40] * 3, pbc=True),
+    "small": lambda: bulk("Cu", "fcc", a=3.6),  # neighbors are images of the atom itself
+}
+
+
+# --- the compiled operator --------------------------------------------------------------------
+
+
+@dtypes
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_energies_are_those_of_the_definition(structure: str, dtype: torch.dtype) -> None:
+    drag = tiny_drag().to(dtype)
+    inputs = inputs_of(STRUCTURES[structure](), dtype)
+    found, expected = drag(*inputs), drag.plain(*inputs)
+    assert found.shape == expected.shape == (found.shape[0], drag.columns)
+    torch.testing.assert_close(found, expected, rtol=0, atol=ROUNDING[dtype])
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {
+            "strides": st.integers(1, 4),
+            "iterations": st.integers(0, 3),
+            "mobile": st.floats(3.6, 4.2),
+            "mobile_ramp": st.floats(0.2, 2.0),
+            "shell": st.floats(2.0, 3.6),
+            "momentum": st.floats(0.0, 0.9),
+            "longest": st.floats(0.01, 0.2),
+            "temperatures": st.lists(st.floats(0.05, 1.0), min_size=1, max_size=3),
+        }
+    ),
+    st.integers(0, 1000),
+    st.sampled_from([20, 3000, 1 << 23]),
+)
+def test_settings_mean_the_same_to_the_operator(
+    changes: dict[str, Any], seed: int, numbers: int
+) -> None:
+    drag = tiny_drag(**changes)
+    drag.numbers_at_once = numbers
+    inputs = inputs_of(random_glass(3, seed=seed))
+    torch.testing.assert_close(drag(*inputs), drag.plain(*inputs), rtol=0, atol=1e-7)
+
+
+def test_the_number_of_threads_does_not_change_a_bit() -> None:
+    drag, inputs = tiny_drag(), inputs_of(random_glass(5, seed=6))
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            results.append(drag(*inputs))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*results)
+
+
+SCRIPT = """
+import sys, torch
+from conftest import random_glass
+from test_drag import inputs_of, tiny_drag
+atoms = random_glass(4, seed=3)
+found = [tiny_drag().to(t)(*inputs_of(atoms, t)) for t in (torch.float32, torch.float64)]
+torch.save(found, sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("capability", ["baseline", "avx2", "avx512"])
+def test_instruction_sets_agree(capability: str, tmp_path: Path) -> None:
+    path = tmp_path / "found.pt"
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(path)],
+        env={**os.environ, "SYMGNN_CAPABILITY": capability},
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "as far as this processor has them" in result.stderr:
+        pytest.skip(f"this processor has no {capability}")
+    assert result.returncode == 0, result.stderr
+    for found, (dtype, tolerance) in zip(torch.load(path), ROUNDING.items(), strict=True):
+        drag, inputs = tiny_drag().to(dtype), inputs_of(random_glass(4, seed=3), dtype)
+        torch.testing.assert_close(found, drag.plain(*inputs), rtol=0, atol=tolerance)
+
+
+# --- what they mean ---------------------------------------------------------------------------
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 1000))
+def test_energies_do_not_change_with_the_view(seed: int) -> None:
+    atoms = random_glass(3, seed=seed)
+    drag = tiny_drag()
+    expected = drag(*inputs_of(atoms))
+    turned = atoms.copy()
+    mirrored = -Rotation.random(rng=seed).as_matrix()
+    turned.set_cell(atoms.cell.array @ mirrored)
+    turned.positions = atoms.positions @ mirrored + 1.0
+    order = np.random.default_rng(seed).permutation(len(atoms))
+    found = drag(*inputs_of(turned[order]))
+    torch.testing.assert_close(found, expected[torch.from_numpy(order)], rtol=0, atol=1e-8)
+
+
+def test_a_pair_is_pulled_apart_along_its_energy() -> None:
+    """Without others, and without giving way: the energy of the pair, less the work of the force
+    that there was at the beginning."""
+    drag = tiny_drag(iterations=0)
+    found = drag(*inputs_of(STRUCTURES["pair"]()))
+    energy, slope = drag.energy[0, 1], drag.slope[0, 1]
+
+    def read(table: torch.Tensor, length: float) -> float:
+        place = (length**2 - drag.lowest) / drag.spacing
+        return float(np.interp(place, np.arange(len(table)), table.numpy()))
+
+    lengths = 2.5 + drag.stride * np.arange(1, drag.strides + 1)
+    expected = [
+        read(energy, r) - read(energy, 2.5) - read(slope, 2.5) * 2.5 * (r - 2.5) for r in lengths
+    ]
+    expected.append(max(expected))
+    # One direction: soft minima and mean are its energy.
+    for column in range(drag.levels + 1):
+        np.testing.assert_allclose(found[:, column :: drag.levels + 1], [expected] * 2, atol=1e-9)
+
+
+def test_atoms_that_give_way_make_it_cheaper() -> None:
+    inputs = inputs_of(random_glass(4, seed=3))
+    stiff, soft = (tiny_drag(iterations=k, shell=3.6)(*inputs)[:, -1] for k in (0, 3))
+    assert (soft < stiff).double().mean() > 0.95
+
+
+def test_an_atom_without_first_neighbors_costs_nothing() -> None:
+    found = tiny_drag()(*inputs_of(slab()[:-1] + Atoms("Cu", positions=[[0, 0, 40.0]])))
+    assert found[:-1].abs().max() > 0.1
+    far = Atoms("CuCu", positions=[[0, 0, 0], [5.0, 0, 0]], cell=[40] * 3, pbc=True)
+    assert (tiny_drag()(*inputs_of(far)) == 0.0).all()
+
+
+def test_the_energy_is_smooth_where_neighbors_come_and_go() -> None:
+    """A neighbor crosses the end of the first shell, and of those that give way."""
+    drag = tiny_drag()
+    for border in (3.6, 4.0):
+        values = []
+        for length in (border - 1e-5, border + 1e-5):
+            positions = [[0, 0, 0], [2.4, 0, 0], [0, 2.5, 0], [0, 0, length]]
+            atoms = Atoms("CuZrCuZr", positions=positions, cell=[40] * 3, pbc=True)
+            values.append(drag(*inputs_of(atoms)))
+        assert (values[1] - values[0]).abs().max() < 1e-4
+
+
+# --- pair energies ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def potential() -> Any:
+    return potential_file("CuZr_2009", Path())
+
+
+def test_forces_are_those_of_the_potential(potential: Any) -> None:
+    """To first order in displacements from a crystal, whose densities are the mean ones."""
+    atoms = bulk("CuZr", "cesiumchloride", a=3.27, cubic=True) * (5, 5, 5)
+    config = DragConfig(reach=7.6, reach_ramp=0.01)
+    graph = build_graph(atoms, 8.0, ELEMENTS, dtype=torch.float64)
+    pairs = PairEnergies(potential, ELEMENTS, [graph])
+    moved = atoms.copy()
+    moved.positions += np.random.default_rng(1).normal(scale=1e-4, size=moved.positions.shape)
+    moved.calc = potential
+    expected = moved.get_forces()
+
+    species, edge_index, vector = build_graph(moved, 7.6, ELEMENTS, dtype=torch.float64).inputs
+    length = vector.norm(dim=1).numpy()
+    of = species[edge_index].numpy()
+    slope = np.zeros(len(length))
+    for first in range(2):
+        for second in range(2):
+            chosen = (of[0] == first) & (of[1] == second)
+            above, below = (
+                pairs.energy(first, second, length[chosen] + d, config) for d in (1e-5, -1e-5)
+            )
+            slope[chosen] = (above - below) / 2e-5
+    found = np.zeros_like(expected)
+    np.add.at(found, edge_index[0].numpy(), (slope / length)[:, None] * vector.numpy())
+    assert np.abs(expected).max() > 1e-3
+    # What is missing is the change of F' with the density.
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.98
+    assert abs(np.abs(found).mean() / np.abs(expected).mean() - 1.0) < 0.1
+
+
+def test_tables(potential: Any) -> None:
+    config = DragConfig()
+    pairs = PairEnergies(potential, ELEMENTS, [build_graph(random_glass(6, 1), 7.0, ELEMENTS)])
+    energy, slope = pairs.tables(config)
+    assert energy.shape == slope.shape == (2, 2, config.points)
+    np.testing.assert_allclose(energy, energy.transpose(1, 0, 2), atol=1e-12)
+    assert (energy[..., -2:] == 0.0).all()
+    assert (slope[..., -1:] == 0.0).all()
+    square = 1.5 + 0.02 * np.arange(config.points)
+    lowest = np.sqrt(square[energy.argmin(axis=2)])
+    assert (np.diag(lowest) > [2.3, 2.9]).all()
+    assert (np.diag(lowest) < [2.9, 3.6]).all()
+    np.testing.assert_allclose(np.gradient(energy, 0.02, axis=2) * 2.0, slope, atol=0.5, rtol=0.1)
+    stiffness = pairs.stiffness(config)
+    assert (stiffness >= 1.0).all()
+
+
+def test_potentials_that_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"neither in \.alloy nor in \.fs"):
+        potential_file("table.eam", tmp_path)
+    with pytest.raises(ConfigError, match="cannot read"):
+        potential_file("nothing.eam.fs", tmp_path)
+    (tmp_path / "text.eam.alloy").write_text("one\ntwo\nthree\nfour\n")
+    with pytest.raises(ConfigError, match="is no embedded-atom potential"):
+        potential_file("text.eam.alloy", tmp_path)
+    whole = write_potential(tmp_path).read_text()
+    (tmp_path / "half.eam.fs").write_text(whole[: len(whole) // 2])
+    with pytest.raises(ConfigError, match="is no embedded-atom potential"):
+        potential_file("half.eam.fs", tmp_path)
+    graphs = [build_graph(random_glass(3, 1), 7.0, ELEMENTS)]
+    with pytest.raises(ConfigError, match="knows Cu, Zr, not Ni"):
+        PairEnergies(potential_file("CuZr_2009", tmp_path), ["Cu", "Ni"], graphs)
+
+
+# --- the regression ---------------------------------------------------------------------------
+
+
+def test_a_regression_that_drags(tmp_path: Path) -> None:
+    """Fitted, saved, loaded, exported and used: the same barriers everywhere."""
+    for seed in range(3):
+        write_structures(tmp_path / f"{seed}.xyz", [labeled_glass(seed)])
+    values = {
+        "data": {"train": [f"{seed}.xyz" for seed in range(3)]},
+        "model": {**TINY_DRAG, "drag": {**DRAG, "potential": "CuZr_2009"}},
+        "output": "run",
+    }
+    config = parse_config(values, "test")
+    result = fit(config, base=tmp_path)
+    assert result.held_out is not None
+    assert result.features == sum(random_regression(tiny_config(**TINY_DRAG)).sizes)
+    content = load_checkpoint(result.best)
+    model = restore_model(content, "best.ckpt")
+    atoms = labeled_glass(7)
+    graph = build_graph(atoms, 8.5, ELEMENTS)
+    with torch.inference_mode():
+        expected = model(*graph.inputs)
+    assert model.local.drag.energy.abs().max() > 0.1
+    exported = export_checkpoint(result.best, tmp_path / "model.pt")
+    assert exported.invariance_rms < 1e-4
+    annotator = Annotator(tmp_path / "model.pt")
+    (found,) = annotator.predict([atoms])
+    np.testing.assert_allclose(found[:, 0], expected[:, 0], atol=1e-4)
+    for name, prediction in content["held_out_predictions"].items():
+        assert name.endswith(".xyz")
+        assert prediction.isfinite().all()
+
+
+def test_exported_form_is_the_model(tmp_path: Path) -> None:
+    model = random_regression(tiny_config(**TINY_DRAG), members=4)
+    exported = export_model(model, ELEMENTS, tmp_path / "model.pt", dtype="float64")
+    assert exported.largest_difference < 1e-9
+    with pytest.raises(ModelError, match="drags atoms, which weights of edges cannot explain"):
+        WeightedModel(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"cutoff": 8.0}, "mobile \\+ reach"),
+        ({"density_cutoff": 9.0}, "density_cutoff"),
+        ({"drag": {**DRAG, "shell": 5.0}}, "first neighbors are among those"),
+        ({"drag": {**DRAG, "temperatures": [0.0]}}, "positive"),
+        ({"drag": {**DRAG, "stride": -1}}, "stride"),
+    ],
+)
+def test_settings_that_do_not_fit(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse_config({"model": {**TINY_DRAG, **changes}}, "test")
