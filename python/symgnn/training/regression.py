@@ -1,4 +1,7 @@
-"""Fitting of density regression, in closed form, one structure in memory at a time."""
+"""Fitting of density regression, in closed form.
+
+Local features of all structures stay in memory, all features those of one structure at a time.
+"""
 
 from __future__ import annotations
 
