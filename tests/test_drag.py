@@ -24,7 +24,7 @@ from symgnn.explain.weighted_model import WeightedModel
 from symgnn.export import export_checkpoint, export_model
 from symgnn.graph import build_graph
 from symgnn.models import DragConfig
-from symgnn.models.drag import DragEnergies
+from symgnn.models.drag import INTERVALS, LOWEST, DragEnergies
 from symgnn.potentials import write_potential
 from symgnn.structures import write_structures
 from symgnn.training.checkpoint import load_checkpoint, restore_model
@@ -88,6 +88,7 @@ def test_energies_are_those_of_the_definition(structure: str, dtype: torch.dtype
         {
             "strides": st.integers(1, 4),
             "iterations": st.integers(0, 3),
+            "relaxations": st.integers(0, 3),
             "mobile": st.floats(3.6, 4.2),
             "mobile_ramp": st.floats(0.2, 2.0),
             "shell": st.floats(2.0, 3.6),
@@ -169,24 +170,32 @@ def test_energies_do_not_change_with_the_view(seed: int) -> None:
 
 
 def test_a_pair_is_pulled_apart_along_its_energy() -> None:
-    """Without others, and without giving way: the energy of the pair, less the work of the force
-    that there was at the beginning."""
-    drag = tiny_drag(iterations=0)
+    """Without others, and without giving way: the energy of the pair."""
+    drag = tiny_drag(iterations=0, relaxations=0)
     found = drag(*inputs_of(STRUCTURES["pair"]()))
-    energy, slope = drag.energy[0, 1], drag.slope[0, 1]
 
-    def read(table: torch.Tensor, length: float) -> float:
-        place = (length**2 - drag.lowest) / drag.spacing
-        return float(np.interp(place, np.arange(len(table)), table.numpy()))
+    def energy(length: float) -> float:
+        interval, place = divmod((length**2 - drag.lowest) / drag.spacing, 1.0)
+        return float(np.polyval(drag.energy[0, 1, :, int(interval)].numpy()[::-1], place))
 
     lengths = 2.5 + drag.stride * np.arange(1, drag.strides + 1)
-    expected = [
-        read(energy, r) - read(energy, 2.5) - read(slope, 2.5) * 2.5 * (r - 2.5) for r in lengths
-    ]
+    expected = [energy(r) - energy(2.5) for r in lengths]
     expected.append(max(expected))
     # One direction: soft minima and mean are its energy.
     for column in range(drag.levels + 1):
         np.testing.assert_allclose(found[:, column :: drag.levels + 1], [expected] * 2, atol=1e-9)
+
+
+def test_a_pair_relaxes_before_it_is_pulled_apart() -> None:
+    """To the length of least energy, wherever it started."""
+    drag = tiny_drag(iterations=0, relaxations=300)
+    results = []
+    for length in (2.5, 2.9):
+        atoms = STRUCTURES["pair"]()
+        atoms.positions[1, 0] = length
+        results.append(drag(*inputs_of(atoms)))
+    torch.testing.assert_close(*results, rtol=0, atol=1e-6)
+    assert (results[0] > 0.01).all()
 
 
 def test_atoms_that_give_way_make_it_cheaper() -> None:
@@ -252,19 +261,28 @@ def test_forces_are_those_of_the_potential(potential: Any) -> None:
     assert abs(np.abs(found).mean() / np.abs(expected).mean() - 1.0) < 0.1
 
 
-def test_tables(potential: Any) -> None:
+def test_polynomials_follow_the_energies(potential: Any) -> None:
     config = DragConfig()
     pairs = PairEnergies(potential, ELEMENTS, [build_graph(random_glass(6, 1), 7.0, ELEMENTS)])
-    energy, slope = pairs.tables(config)
-    assert energy.shape == slope.shape == (2, 2, config.points)
-    np.testing.assert_allclose(energy, energy.transpose(1, 0, 2), atol=1e-12)
-    assert (energy[..., -2:] == 0.0).all()
-    assert (slope[..., -1:] == 0.0).all()
-    square = 1.5 + 0.02 * np.arange(config.points)
-    lowest = np.sqrt(square[energy.argmin(axis=2)])
-    assert (np.diag(lowest) > [2.3, 2.9]).all()
-    assert (np.diag(lowest) < [2.9, 3.6]).all()
-    np.testing.assert_allclose(np.gradient(energy, 0.02, axis=2) * 2.0, slope, atol=0.5, rtol=0.1)
+    coefficients = pairs.polynomials(config)
+    assert coefficients.shape == (2, 2, 4, INTERVALS)
+    np.testing.assert_allclose(coefficients, coefficients.transpose(1, 0, 2, 3), atol=1e-12)
+    assert (coefficients[..., -1] == 0.0).all()
+    # They meet where intervals do, in their values and slopes.
+    ends = coefficients.sum(2)
+    slopes = np.einsum("abki,k->abi", coefficients, [0.0, 1.0, 2.0, 3.0])
+    np.testing.assert_allclose(ends[..., :-1], coefficients[:, :, 0, 1:], atol=1e-7)
+    np.testing.assert_allclose(slopes[..., :-1], coefficients[:, :, 1, 1:], atol=1e-7)
+    length = np.linspace(2.1, config.reach - 1e-3, 500)
+    place = (length**2 - LOWEST) / config.spacing
+    powers = (place % 1.0)[:, None] ** np.arange(4)
+    for a in range(2):
+        for b in range(2):
+            expected = pairs.energy(a, b, length, config)
+            found = (coefficients[a, b, :, place.astype(int)] * powers).sum(1)
+            assert np.abs(found - expected).max() < 0.02 * np.abs(expected).max()
+            assert np.abs(found - expected)[length > 2.4].max() < 0.01
+            assert 2.3 < length[found.argmin()] < 3.6
     stiffness = pairs.stiffness(config)
     assert (stiffness >= 1.0).all()
 

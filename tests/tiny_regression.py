@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy.interpolate import CubicHermiteSpline
 
 from conftest import random_glass
 from symgnn.graph import build_graph
 from symgnn.models import DensityRegression, DensityRegressionConfig
-from symgnn.models.drag import LOWEST, SPACING
+from symgnn.models.drag import INTERVALS, LOWEST
 from symgnn.structures import write_structures
 from symgnn.training.checkpoint import load_checkpoint, restore_model
 from symgnn.training.config import parse_config
@@ -43,6 +44,7 @@ DRAG: dict[str, Any] = {
     "reach": 4.0,
     "mobile": 4.0,
     "shell": 3.6,
+    "relaxations": 2,
     "stride": 0.4,
     "strides": 3,
     "iterations": 2,
@@ -53,17 +55,20 @@ TINY_DRAG: dict[str, Any] = {**TINY, "cutoff": 8.5, "density_cutoff": 5.5, "drag
 
 def morse(drag: DragEnergies) -> None:
     """Pair energies of Morse's form (eV), with another depth for each pair of elements."""
-    square = LOWEST + SPACING * torch.arange(drag.energy.shape[2], dtype=torch.float64)
-    length = square.sqrt()
+    square = LOWEST + drag.spacing * torch.arange(INTERVALS, dtype=torch.float64)
+    length = square.sqrt().requires_grad_()
     ramp = ((drag.reach - length) / 1.0).clamp(0.0, 1.0)
     for first in range(drag.elements):
         for second in range(drag.elements):
             decay = torch.exp(-1.5 * (length - 2.6 - 0.2 * (first + second)))
             depth = 0.2 + 0.1 * (first + second)
             energy = depth * (decay.square() - 2.0 * decay) * ramp.square() * (3.0 - 2.0 * ramp)
-            slope = 2.0 * torch.gradient(energy, spacing=SPACING)[0]
-            drag.energy[first, second] = energy
-            drag.slope[first, second] = slope * (length < drag.reach)
+            (slope,) = torch.autograd.grad(energy.sum(), length, retain_graph=True)
+            slope = slope / (2.0 * length) * drag.spacing
+            spline = CubicHermiteSpline(
+                np.arange(INTERVALS), energy.detach().numpy(), slope.detach().numpy()
+            )
+            drag.energy[first, second, :, :-1] = torch.from_numpy(spline.c[::-1].copy())
     drag.mobility.copy_(torch.linspace(0.15, 0.25, drag.elements))
 
 

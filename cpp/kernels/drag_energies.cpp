@@ -20,9 +20,10 @@ using torch::Tensor;
 
 constexpr const char *kSchema =
     "drag_energies(Tensor species, Tensor edge_index, Tensor edge_vector, Tensor energy, "
-    "Tensor slope, float lowest, float spacing, float reach, float slack, Tensor mobility, "
-    "float mobile_end, float mobile_ramp, float shell_end, float shell_ramp, float stride, "
-    "int strides, int iterations, float momentum, float longest, float[] temperatures) -> Tensor";
+    "float lowest, float spacing, float reach, float slack, Tensor mobility, "
+    "float mobile_end, float mobile_ramp, float shell_end, float shell_ramp, "
+    "int relaxations, float stride, int strides, int iterations, float momentum, float longest, "
+    "float[] temperatures) -> Tensor";
 
 template <typename scalar>
 auto function() -> void (*)(const kernels::DragEnergies<scalar> &, std::int64_t, std::int64_t,
@@ -61,7 +62,6 @@ class Memory {
     kernels::DragWorkspace<scalar> result{};
     result.start = take(3 * atoms);
     result.mobility = take(atoms);
-    result.start_force = take(3 * atoms);
     result.directions = take(3 * atoms);
     result.weights = take(atoms);
     result.energies = next;
@@ -75,7 +75,7 @@ class Memory {
   }
 
  private:
-  static constexpr std::int64_t kFixed = 3 + 1 + 3 + 3 + 1;
+  static constexpr std::int64_t kFixed = 3 + 1 + 3 + 1;
   struct alignas(64) Lanes {
     scalar scalars[kernels::kMostLanes];
   };
@@ -86,24 +86,31 @@ class Memory {
   std::vector<Lanes> lanes_;
 };
 
+/// Derivatives of energies [S, S, 4, intervals] by distance over distance: twice those by its
+/// square.
+Tensor slope_of(const Tensor &energy, double spacing) {
+  const Tensor powers = torch::arange(1, 4, energy.options()).mul_(2.0 / spacing).unsqueeze(1);
+  return (energy.slice(2, 1) * powers).contiguous();
+}
+
 Tensor drag_energies_cpu(const Tensor &species, const Tensor &edge_index, const Tensor &edge_vector,
-                         const Tensor &given_energy, const Tensor &given_slope, double lowest,
-                         double spacing, double reach, double slack, const Tensor &given_mobility,
-                         double mobile_end, double mobile_ramp, double shell_end, double shell_ramp,
-                         double stride, std::int64_t strides, std::int64_t iterations,
-                         double momentum, double longest, at::ArrayRef<double> temperatures) {
+                         const Tensor &given_energy, double lowest, double spacing, double reach,
+                         double slack, const Tensor &given_mobility, double mobile_end,
+                         double mobile_ramp, double shell_end, double shell_ramp,
+                         std::int64_t relaxations, double stride, std::int64_t strides,
+                         std::int64_t iterations, double momentum, double longest,
+                         at::ArrayRef<double> temperatures) {
   const std::int64_t elements = given_mobility.numel();
-  TORCH_CHECK(given_energy.dim() == 3 && given_energy.size(0) == elements &&
-                  given_energy.size(1) == elements && given_energy.size(2) >= 2 &&
-                  given_slope.sizes() == given_energy.sizes(),
-              "energy and slope are [elements, elements, points]");
+  TORCH_CHECK(given_energy.sizes() ==
+                  at::IntArrayRef({elements, elements, 4, kernels::kPairIntervals}),
+              "energy is [elements, elements, 4, ", kernels::kPairIntervals, "]");
   TORCH_CHECK(spacing > 0.0 && mobile_ramp > 0.0 && shell_ramp > 0.0 && longest > 0.0,
               "spacing, ramps and longest are positive");
-  TORCH_CHECK(strides > 0 && iterations >= 0, "strides are one or more");
+  TORCH_CHECK(strides > 0 && iterations >= 0 && relaxations >= 0, "strides are one or more");
   const Graph graph(species, edge_index, edge_vector, elements);
   const auto options = graph.edge_vector.options();
   const Tensor energy = given_energy.to(options).contiguous();
-  const Tensor slope = given_slope.to(options).contiguous();
+  const Tensor slope = slope_of(energy, spacing);
   const Tensor mobility = given_mobility.to(options).contiguous();
   const auto levels = static_cast<std::int64_t>(temperatures.size());
   const Tensor result = torch::empty({graph.rows(), (strides + 1) * (levels + 1)}, options);
@@ -118,7 +125,6 @@ Tensor drag_energies_cpu(const Tensor &species, const Tensor &edge_index, const 
     task.elements = elements;
     task.energy = energy.data_ptr<scalar_t>();
     task.slope = slope.data_ptr<scalar_t>();
-    task.points = energy.size(2);
     task.lowest = static_cast<scalar_t>(lowest);
     task.spacing = static_cast<scalar_t>(spacing);
     task.reach = static_cast<scalar_t>(reach);
@@ -131,6 +137,7 @@ Tensor drag_energies_cpu(const Tensor &species, const Tensor &edge_index, const 
     task.stride = static_cast<scalar_t>(stride);
     task.momentum = static_cast<scalar_t>(momentum);
     task.longest = static_cast<scalar_t>(longest);
+    task.relaxations = relaxations;
     task.strides = strides;
     task.iterations = iterations;
     task.levels = levels;

@@ -5,6 +5,9 @@
 
 namespace symgnn::kernels {
 
+/// Of squared distances: a table of as many numbers is two registers of AVX-512.
+constexpr std::int64_t kPairIntervals = 32;
+
 /// What it costs to drag an atom away from each of its first neighbors while the atoms around it
 /// give way: python/symgnn/models/drag.py defines it. Arrays are row-major without gaps where no
 /// stride is given.
@@ -17,10 +20,9 @@ struct DragEnergies {
   std::int64_t edge_stride;      ///< scalars from one vector to the next
   std::int64_t elements;         ///< S
 
-  // Pair energies over squared distances lowest, lowest + spacing, …
-  const scalar *energy;  ///< [S, S, points], eV
-  const scalar *slope;   ///< [S, S, points]: derivative by distance over distance, eV/Å²
-  std::int64_t points;
+  // Pair energies, a polynomial in each interval of the squared distance from lowest on
+  const scalar *energy;    ///< [S, S, 4, kPairIntervals], eV, by ascending powers
+  const scalar *slope;     ///< [S, S, 3, kPairIntervals]: derivative by distance over distance, eV/Å²
   scalar lowest, spacing;  ///< Å²
   scalar reach, slack;     ///< Å: where pair energies end, and how far pairs may come closer
 
@@ -28,8 +30,9 @@ struct DragEnergies {
   scalar mobile_end, mobile_ramp;            ///< Å, from the center: who gives way
   scalar shell_end, shell_ramp;              ///< Å: first neighbors
   scalar stride, momentum, longest;          ///< Å, –, Å
-  std::int64_t strides, iterations, levels;  ///< levels: temperatures
-  const scalar *temperatures;                ///< [levels], eV
+  std::int64_t relaxations, strides, iterations;
+  std::int64_t levels;         ///< temperatures
+  const scalar *temperatures;  ///< [levels], eV
 
   std::int64_t most;          ///< edges of a center
   std::int64_t first_center;  ///< of row 0 of the results

@@ -18,20 +18,22 @@ template <typename scalar>
 class Drag {
  public:
   Drag(const DragEnergies<scalar> &task, const DragWorkspace<scalar> &workspace)
-      : task_(task), work_(workspace) {}
+      : task_(task),
+        work_(workspace),
+        per_square_(scalar(1) / task.spacing),
+        place_of_zero_(-task.lowest / task.spacing) {}
 
   /// Energies [strides + 1, levels + 1] of a center.
   void of_center(std::int64_t center, scalar *result) {
     gather(center);
     find_neighbors();
+    relax();
     find_directions();
     if (directions_ > 0) {
-      begin(0);
-      find_forces();
-      for (std::int64_t k = 0; k < 3 * mobile_; ++k) {
-        work_.start_force[k] = work_.force[k * step];
-      }
-      find_start_energies();
+      begin();
+      for_each_pair([this](DraggedNeighbor<scalar> &neighbor, const V(&vector)[3]) {
+        neighbor.start_energy = energy_of(neighbor, vector)[0];
+      });
       for (std::int64_t first = 0; first < directions_; first += step) {
         drag(first);
       }
@@ -93,8 +95,9 @@ class Drag {
           vector[k] = work_.start[3 * second + k] - work_.start[3 * first + k];
         }
         if (square_of(vector) < limit * limit) {
-          const std::int64_t of = row + task_.species[work_.atoms[second]];
-          work_.neighbors[count++] = {second, of * task_.points, scalar(0)};
+          const std::int64_t elements = row + task_.species[work_.atoms[second]];
+          work_.neighbors[count++] = {static_cast<std::int32_t>(second),
+                                      static_cast<std::int32_t>(elements), scalar(0)};
         }
       }
       if (mobile_ == atoms_) {
@@ -104,41 +107,57 @@ class Drag {
     }
   }
 
+  /// Steps down the slope for all atoms that move: from there they are dragged.
+  void relax() {
+    begin();
+    for (std::int64_t count = 0; count < task_.relaxations; ++count) {
+      find_forces();
+      move();
+    }
+    for (std::int64_t k = 0; k < 3 * mobile_; ++k) {
+      work_.start[k] = work_.position[k * step];
+    }
+  }
+
   /// Away from each first neighbor.
   void find_directions() {
     directions_ = 0;
     for (std::int64_t atom = 1; atom < mobile_; ++atom) {
-      const scalar *vector = work_.start + 3 * atom;
+      scalar vector[3];
+      for (int k = 0; k < 3; ++k) {
+        vector[k] = work_.start[k] - work_.start[3 * atom + k];
+      }
       const scalar length = root(square_of(vector));
       const scalar weight = ramp_of(length, task_.shell_end, task_.shell_ramp);
       if (weight > 0 && length > 0) {
         for (int k = 0; k < 3; ++k) {
-          work_.directions[3 * directions_ + k] = -vector[k] / length;
+          work_.directions[3 * directions_ + k] = vector[k] / length;
         }
         work_.weights[directions_++] = weight;
       }
     }
   }
 
-  /// Everything at rest, with directions first, first + 1, … in the lanes; the last one again in
-  /// those that are left.
-  void begin(std::int64_t first) {
-    for (std::int64_t k = 0; k < 3 * atoms_; ++k) {
-      store(work_.position + k * step, V{} + work_.start[k]);
-    }
+  /// Everything at rest at the start, the center free.
+  void begin() {
     for (std::int64_t k = 0; k < 3 * mobile_; ++k) {
+      store(work_.position + k * step, V{} + work_.start[k]);
       store(work_.velocity + k * step, V{});
     }
+    for (V &component : direction_) {
+      component = V{};
+    }
+  }
+
+  /// Directions first, first + 1, … in the lanes; the last one again in those that are left.
+  void drag(std::int64_t first) {
+    begin();
     for (std::int64_t lane = 0; lane < step; ++lane) {
       const std::int64_t number = first + lane < directions_ ? first + lane : directions_ - 1;
       for (int k = 0; k < 3; ++k) {
         direction_[k][lane] = work_.directions[3 * number + k];
       }
     }
-  }
-
-  void drag(std::int64_t first) {
-    begin(first);
     for (std::int64_t stride = 0; stride < task_.strides; ++stride) {
       for (int k = 0; k < 3; ++k) {
         store(work_.position + k * step, position(0, k) + task_.stride * direction_[k]);
@@ -147,7 +166,7 @@ class Drag {
         find_forces();
         move();
       }
-      const V found = energy() + start_work();
+      const V found = energy();
       scalar *energies = work_.energies + stride * directions_;
       for (std::int64_t lane = 0; lane < step && first + lane < directions_; ++lane) {
         energies[first + lane] = found[lane];
@@ -158,21 +177,22 @@ class Drag {
   /// One iteration of descent with momentum: the center moves across its direction only.
   void move() {
     for (std::int64_t atom = 0; atom < mobile_; ++atom) {
-      V pull[3];
+      V force[3];
       for (int k = 0; k < 3; ++k) {
-        pull[k] = load<V>(work_.force + (3 * atom + k) * step) - work_.start_force[3 * atom + k];
+        force[k] = load<V>(work_.force + (3 * atom + k) * step);
       }
       if (atom == 0) {
-        const V along = pull[0] * direction_[0] + pull[1] * direction_[1] + pull[2] * direction_[2];
+        const V along =
+            force[0] * direction_[0] + force[1] * direction_[1] + force[2] * direction_[2];
         for (int k = 0; k < 3; ++k) {
-          pull[k] -= along * direction_[k];
+          force[k] -= along * direction_[k];
         }
       }
       scalar *velocity = work_.velocity + 3 * atom * step;
       scalar *position = work_.position + 3 * atom * step;
       V moved[3];
       for (int k = 0; k < 3; ++k) {
-        moved[k] = task_.momentum * load<V>(velocity + k * step) + work_.mobility[atom] * pull[k];
+        moved[k] = task_.momentum * load<V>(velocity + k * step) + work_.mobility[atom] * force[k];
       }
       const V square = moved[0] * moved[0] + moved[1] * moved[1] + moved[2] * moved[2];
       const V longest = V{} + task_.longest;
@@ -182,16 +202,6 @@ class Drag {
         store(position + k * step, load<V>(position + k * step) + moved[k] * scale);
       }
     }
-  }
-
-  /// Work of the forces of the beginning on the way so far: what it takes to make the beginning a
-  /// state of equilibrium.
-  V start_work() const {
-    V sum{};
-    for (std::int64_t k = 0; k < 3 * mobile_; ++k) {
-      sum += work_.start_force[k] * (load<V>(work_.position + k * step) - work_.start[k]);
-    }
-    return sum;
   }
 
   void find_forces() {
@@ -207,16 +217,22 @@ class Drag {
         const DraggedNeighbor<scalar> &neighbor = work_.neighbors[next];
         scalar *on_second = work_.force + 3 * neighbor.atom * step;
         V vector[3];
-        const V slope = slope_between(from, neighbor, vector);
         for (int k = 0; k < 3; ++k) {
-          const V pull = slope * vector[k];
-          force[k] += pull;
-          store(on_second + k * step, load<V>(on_second + k * step) - pull);
+          vector[k] = position(neighbor.atom, k) - from[k];
+        }
+        const V slope = slope_of(neighbor, vector);
+        for (int k = 0; k < 3; ++k) {
+          force[k] += slope * vector[k];
+          store(on_second + k * step, load<V>(on_second + k * step) - slope * vector[k]);
         }
       }
       for (; next < work_.ends[2 * first + 1]; ++next) {
+        const DraggedNeighbor<scalar> &neighbor = work_.neighbors[next];
         V vector[3];
-        const V slope = slope_between(from, work_.neighbors[next], vector);
+        for (int k = 0; k < 3; ++k) {
+          vector[k] = work_.start[3 * neighbor.atom + k] - from[k];
+        }
+        const V slope = slope_of(neighbor, vector);
         for (int k = 0; k < 3; ++k) {
           force[k] += slope * vector[k];
         }
@@ -227,17 +243,11 @@ class Drag {
     }
   }
 
-  void find_start_energies() {
-    for_each_pair([this](DraggedNeighbor<scalar> &neighbor, const V(&vector)[3]) {
-      neighbor.start_energy = read(task_.energy + neighbor.table, vector)[0];
-    });
-  }
-
-  /// Above that of the beginning: pair by pair, since it is a small part of either.
+  /// Above that of the start: pair by pair, since it is a small part of either.
   V energy() const {
     V sum{};
     for_each_pair([&](const DraggedNeighbor<scalar> &neighbor, const V(&vector)[3]) {
-      sum += read(task_.energy + neighbor.table, vector) - neighbor.start_energy;
+      sum += energy_of(neighbor, vector) - neighbor.start_energy;
     });
     return sum;
   }
@@ -248,22 +258,14 @@ class Drag {
     for (std::int64_t first = 0; first < mobile_; ++first) {
       const V from[3] = {position(first, 0), position(first, 1), position(first, 2)};
       for (; next < work_.ends[2 * first + 1]; ++next) {
+        const std::int64_t second = work_.neighbors[next].atom;
+        const bool moves = next < work_.ends[2 * first];
         V vector[3];
-        subtract(from, work_.neighbors[next].atom, vector);
+        for (int k = 0; k < 3; ++k) {
+          vector[k] = moves ? position(second, k) - from[k] : work_.start[3 * second + k] - from[k];
+        }
         work(work_.neighbors[next], vector);
       }
-    }
-  }
-
-  V slope_between(const V (&from)[3], const DraggedNeighbor<scalar> &neighbor,
-                  V (&vector)[3]) const {
-    subtract(from, neighbor.atom, vector);
-    return read(task_.slope + neighbor.table, vector);
-  }
-
-  void subtract(const V (&from)[3], std::int64_t atom, V (&vector)[3]) const {
-    for (int k = 0; k < 3; ++k) {
-      vector[k] = position(atom, k) - from[k];
     }
   }
 
@@ -271,17 +273,41 @@ class Drag {
     return load<V>(work_.position + (3 * atom + k) * step);
   }
 
-  /// A table at the squared lengths of vectors, between its points on straight lines.
-  V read(const scalar *table, const V (&vector)[3]) const {
+  /// Where squared lengths of vectors lie: the interval, and how far in it. The last one stands for
+  /// all that is beyond, where energies are zero.
+  struct Place {
+    Index<scalar> interval;
+    V fraction;
+  };
+
+  Place place_of(const V (&vector)[3]) const {
     const V square = vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2];
-    const V last = V{} + static_cast<scalar>(task_.points - 2);
-    const V place =
-        minimum(maximum((square - task_.lowest) * (scalar(1) / task_.spacing), V{}), last);
-    const Index<scalar> point = __builtin_convertvector(place, Index<scalar>);
-    const V fraction = place - __builtin_convertvector(point, V);
-    const V low = gathered(table, point), high = gathered(table + 1, point);
-    // Beyond the last point there is nothing.
-    return place < last ? low + fraction * (high - low) : V{};
+    const V last = V{} + (scalar(kPairIntervals) - scalar(0.5));
+    const V place = minimum(maximum(square * per_square_ + place_of_zero_, V{}), last);
+    const auto interval = __builtin_convertvector(place, Index<scalar>);
+    return {interval, place - __builtin_convertvector(interval, V)};
+  }
+
+  V energy_of(const DraggedNeighbor<scalar> &neighbor, const V (&vector)[3]) const {
+    return polynomial<4>(task_.energy, neighbor, vector);
+  }
+
+  V slope_of(const DraggedNeighbor<scalar> &neighbor, const V (&vector)[3]) const {
+    return polynomial<3>(task_.slope, neighbor, vector);
+  }
+
+  template <int terms>
+  V polynomial(const scalar *tables, const DraggedNeighbor<scalar> &neighbor,
+               const V (&vector)[3]) const {
+    const Place place = place_of(vector);
+    const scalar *table = tables + neighbor.elements * terms * kPairIntervals;
+    V value = chosen_of_32(table + (terms - 1) * kPairIntervals, place.interval);
+#pragma GCC unroll 4
+    for (int power = terms - 2; power >= 0; --power) {
+      value = value * place.fraction +
+              chosen_of_32(table + power * kPairIntervals, place.interval);
+    }
+    return value;
   }
 
   /// Soft minima over directions at each temperature, and the mean, of each stride and of the
@@ -344,6 +370,7 @@ class Drag {
 
   const DragEnergies<scalar> &task_;
   const DragWorkspace<scalar> &work_;
+  const scalar per_square_, place_of_zero_;
   std::int64_t atoms_ = 0, mobile_ = 0, directions_ = 0;
   V direction_[3] = {};
 };

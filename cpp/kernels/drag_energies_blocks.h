@@ -9,8 +9,8 @@ namespace symgnn::kernels {
 /// An atom of a center's surroundings that another one, which moves, attracts or repels.
 template <typename scalar>
 struct DraggedNeighbor {
-  std::int64_t atom;
-  std::int64_t table;   ///< where the energies of these elements begin
+  std::int32_t atom;
+  std::int32_t elements;  ///< row of the energies of these two
   scalar start_energy;  ///< eV
 };
 
@@ -19,7 +19,6 @@ template <typename scalar>
 struct DragWorkspace {
   scalar *start;        ///< [most + 1, 3], Å, from the center; those that move come first
   scalar *mobility;     ///< [most + 1], Å²/eV
-  scalar *start_force;  ///< [most + 1, 3], eV/Å
   std::int64_t *atoms;  ///< [most + 1]
   std::int64_t *ends;   ///< [most + 1, 2]: of an atom's neighbors that move, of all of them
   DraggedNeighbor<scalar> *neighbors;   ///< [(most + 1) (most + 2) / 2]

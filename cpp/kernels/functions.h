@@ -60,6 +60,23 @@ inline V maximum(const V &a, const V &b) {
   return a > b ? a : b;
 }
 
+// Compilers do not find these instructions in the above.
+#if defined(__AVX512F__)
+inline Vector<float> minimum(const Vector<float> &a, const Vector<float> &b) {
+  return (Vector<float>)_mm512_mask_min_ps((__m512)a, 0xFFFF, (__m512)a, (__m512)b);
+}
+inline Vector<float> maximum(const Vector<float> &a, const Vector<float> &b) {
+  return (Vector<float>)_mm512_mask_max_ps((__m512)a, 0xFFFF, (__m512)a, (__m512)b);
+}
+#elif defined(__AVX2__)
+inline Vector<float> minimum(const Vector<float> &a, const Vector<float> &b) {
+  return (Vector<float>)_mm256_min_ps((__m256)a, (__m256)b);
+}
+inline Vector<float> maximum(const Vector<float> &a, const Vector<float> &b) {
+  return (Vector<float>)_mm256_max_ps((__m256)a, (__m256)b);
+}
+#endif
+
 /// e^x for x ≤ 0, to rounding; hardly above zero where x is very low. By x = n log 2 + r with
 /// |r| ≤ log 2 / 2, Taylor's series in r, and n as exponent.
 template <typename scalar>

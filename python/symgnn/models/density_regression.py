@@ -55,6 +55,9 @@ class DensityRegressionConfig(NetworkConfig):
     """Å, over which an atom passes from one shell to the next."""
     strength: float = Field(30.0, gt=0.0)
     """Of the ridge penalty on the weights of standardized features."""
+    likeness: float = Field(0.0, ge=0.0, lt=1.0)
+    """How alike the maps of elements are expected to be: the correlation of their weights in the
+    penalty; 0 for maps that know nothing of each other."""
     jackknife_groups: int = Field(10, ge=2)
     """Groups that structures are dealt into, at most one per structure. Fewer than three structures
     are not grouped, and the model then gives no uncertainty."""

@@ -1,15 +1,15 @@
 """What it costs to drag an atom out of its place while the atoms around it give way.
 
-The atom is dragged away from each of its first neighbors, in strides along the line between them.
-After every stride the atoms around it, and the dragged one across the line, take a few steps down
-the slope of the energy; what the energy has become by then is remembered, and the highest on the
+At first the atoms around take a few steps down the slope of the energy, which forgets where thermal
+motion has left them. Then the atom is dragged away from each of its first neighbors, in strides
+along the line between them. After every stride the atoms around it, and the dragged one across the
+line, take more such steps; what the energy has become by then is remembered, and the highest on the
 way. Soft minima and means over the directions are features of the atom: a barrier in small, of one
 hop of one atom. The idea is that of the drag method for saddle points (see Henkelman, Jóhannesson,
 Jónsson, in: Progress in Theoretical Chemistry and Physics 5, 269 (2000)), without its precision.
 
 Energies are those of pairs: an embedded-atom potential at the mean density of each element, see
-``training.pair_energies``. Forces of the beginning are taken away first, so that every structure
-begins in equilibrium.
+``training.pair_energies``.
 
 Written for TorchScript. It defines the energies, and computes them on GPUs; on the CPU a compiled
 operator does (cpp/kernels/drag_energies.h).
@@ -24,12 +24,15 @@ from torch import Tensor, nn
 from .blocks import edges_shorter_than
 from .densities import ramp
 
-SLACK = 0.5
+SLACK = 0.3
 """Å: pairs that are farther than ``reach`` by more than this never come near, but for the dragged
 atom's."""
-LOWEST, SPACING = 1.5, 0.02
-"""Å²: the squared distances at which pair energies are kept."""
-_NUMBERS_AT_ONCE = 1 << 23  # of one tensor, without the compiled operator
+LOWEST = 2.25
+"""Å²: the squared distance from which on pair energies are kept; nearer pairs have that of this."""
+INTERVALS = 32
+"""Of squared distances, each with a polynomial of its own: as many as a register holds of the
+largest vectors. The last one stands for all that is beyond ``reach``, where energies are zero."""
+_NUMBERS_AT_ONCE = 1 << 19  # of one tensor and direction, without the compiled operator
 
 
 class DragConfig(BaseModel):
@@ -44,23 +47,25 @@ class DragConfig(BaseModel):
     """Å, where pair energies end."""
     reach_ramp: float = Field(1.0, gt=0.0)
     """Å, over which they go to zero."""
-    mobile: float = Field(6.0, gt=0.0)
+    mobile: float = Field(8.0, gt=0.0)
     """Å, from the dragged atom: who gives way."""
     mobile_ramp: float = Field(1.0, gt=0.0)
     """Å, over which atoms give way less and less."""
-    shell: float = Field(3.7, gt=0.0)
+    shell: float = Field(3.5, gt=0.0)
     """Å, where first neighbors end."""
-    shell_ramp: float = Field(0.6, gt=0.0)
+    shell_ramp: float = Field(0.4, gt=0.0)
     """Å, over which a direction loses its weight."""
-    stride: float = Field(0.25, gt=0.0)
+    relaxations: int = Field(8, ge=0)
+    """Steps down the slope before an atom is dragged."""
+    stride: float = Field(0.5, gt=0.0)
     """Å, of the dragged atom."""
-    strides: int = Field(8, ge=1)
+    strides: int = Field(6, ge=1)
     """How many."""
-    iterations: int = Field(3, ge=0)
+    iterations: int = Field(8, ge=0)
     """Steps down the slope after each."""
     rate: float = Field(0.8, gt=0.0, le=1.0)
     """Length of such a step, in that to the minimum if no other atom moved."""
-    momentum: float = Field(0.7, ge=0.0, lt=1.0)
+    momentum: float = Field(0.8, ge=0.0, lt=1.0)
     """Share of a step that the next one repeats."""
     longest: float = Field(0.1, gt=0.0)
     """Å, of such a step."""
@@ -73,9 +78,9 @@ class DragConfig(BaseModel):
         return self.mobile + self.reach + SLACK
 
     @property
-    def points(self) -> int:
-        """Squared distances at which pair energies are kept; they are zero at the last two."""
-        return int((self.reach**2 - LOWEST) / SPACING) + 3
+    def spacing(self) -> float:
+        """Å²: an interval of squared distances."""
+        return (self.reach**2 - LOWEST) / (INTERVALS - 1)
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Self:
@@ -98,25 +103,24 @@ class DragEnergies(nn.Module):
     """
 
     energy: Tensor
-    slope: Tensor
     mobility: Tensor
 
     def __init__(self, config: DragConfig, elements: int) -> None:
         super().__init__()
         self.reach, self.slack, self.cutoff = config.reach, SLACK, config.cutoff
-        self.lowest, self.spacing = LOWEST, SPACING
+        self.lowest, self.spacing, self.intervals = LOWEST, config.spacing, INTERVALS
         self.mobile, self.mobile_ramp = config.mobile, config.mobile_ramp
         self.shell, self.shell_ramp = config.shell, config.shell_ramp
+        self.relaxations = config.relaxations
         self.stride, self.strides = config.stride, config.strides
         self.iterations, self.momentum = config.iterations, config.momentum
         self.longest, self.temperatures = config.longest, list(config.temperatures)
         self.levels = len(config.temperatures)
         self.columns = (config.strides + 1) * (self.levels + 1)
         self.elements, self.numbers_at_once = elements, _NUMBERS_AT_ONCE
-        # Set by a fit: energies (eV) of pairs over squared distances, their derivatives by distance
-        # over distance (eV/Å²), and steps down the slope (Å²/eV).
-        self.register_buffer("energy", torch.zeros(elements, elements, config.points))
-        self.register_buffer("slope", torch.zeros(elements, elements, config.points))
+        # Set by a fit: energies of pairs (eV), by ascending powers of the place in each interval of
+        # the squared distance, and steps down the slope (Å²/eV).
+        self.register_buffer("energy", torch.zeros(elements, elements, 4, INTERVALS))
         self.register_buffer("mobility", torch.zeros(elements))
 
     def forward(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
@@ -133,7 +137,6 @@ class DragEnergies(nn.Module):
                 edge_index,
                 edge_vector,
                 self.energy,
-                self.slope,
                 self.lowest,
                 self.spacing,
                 self.reach,
@@ -143,6 +146,7 @@ class DragEnergies(nn.Module):
                 self.mobile_ramp,
                 self.shell,
                 self.shell_ramp,
+                self.relaxations,
                 self.stride,
                 self.strides,
                 self.iterations,
@@ -170,9 +174,7 @@ class DragEnergies(nn.Module):
         count = torch.bincount(center - first, minlength=rows)
         begins = torch.cumsum(count, 0) - count
         moving = torch.bincount((center - first)[length < self.mobile], minlength=rows)
-        around = torch.bincount((center - first)[length < self.shell], minlength=rows)
-        numbers = (int(moving.max().item()) + 1) * (int(count.max().item()) + 1)
-        numbers = 3 * numbers * max(1, int(around.max().item()))
+        numbers = 3 * (int(moving.max().item()) + 1) * (int(count.max().item()) + 1)
         at_once = max(1, self.numbers_at_once // numbers)
         for begin in range(0, rows, at_once):
             end = min(rows, begin + at_once)
@@ -185,7 +187,6 @@ class DragEnergies(nn.Module):
                 begins[begin:end],
                 count[begin:end],
                 int(moving[begin:end].max().item()),
-                int(around[begin:end].max().item()),
             )
         return result
 
@@ -199,12 +200,8 @@ class DragEnergies(nn.Module):
         begins: Tensor,
         count: Tensor,
         moving: int,
-        around: int,
     ) -> Tensor:
         """Energies [n, columns] of n centers whose edges lie side by side, the shortest first."""
-        centers = count.size(0)
-        if around == 0:
-            return torch.zeros([centers, self.columns], dtype=vector.dtype, device=vector.device)
         # The center in column 0, then its neighbors, then nothing.
         column = torch.arange(int(count.max().item()) + 1, device=count.device)
         there = column[None, :] <= count[:, None]
@@ -218,12 +215,6 @@ class DragEnergies(nn.Module):
         free = ramp(distance[:, : moving + 1], middle, self.mobile_ramp)
         mobility = torch.where(mobile, free * self.mobility[kind[:, : moving + 1]], 0.0)
         mobility = mobility[:, None, :, None]
-
-        # [n, D, 3] and [n, D]: away from each first neighbor.
-        near = distance[:, 1 : around + 1]
-        direction = -start[:, 1 : around + 1] / near.clamp(min=1e-12)[..., None]
-        weight = ramp(near, self.shell - 0.5 * self.shell_ramp, self.shell_ramp)
-        weight = torch.where(is_neighbor[:, 1 : around + 1] & (near > 0.0), weight, 0.0)
 
         # Pairs [n, M, A] of an atom that moves and any other.
         between = (start[:, None, :, :] - start[:, : moving + 1, None, :]).square().sum(3)
@@ -239,62 +230,109 @@ class DragEnergies(nn.Module):
         row = kind[:, : moving + 1, None] * self.elements + kind[:, None, :]
         row = torch.where(pair, row, torch.full_like(row, self.elements * self.elements))
 
-        rest = start[:, None].expand(-1, around, -1, -1)
-        position = rest[:, :, : moving + 1].clone()
+        # One system [n, 1, M, 3], whose center is free, then one for each direction [n, D, M, 3].
+        position = start[:, None, : moving + 1]
+        velocity, free_center = torch.zeros_like(position), torch.zeros_like(position[:, :, 0])
+        for _ in range(self.relaxations):
+            position, velocity = self._move(position, velocity, free_center, start, row, mobility)
+        start_energy = self._energies(position, start, row)
+        direction, weight = self._directions(position[:, 0], mobile)
+        position = position.expand(-1, direction.size(1), -1, -1).clone()
         velocity = torch.zeros_like(position)
-        start_force = self._forces(position[:, :1], rest[:, :1], row)
-        start_energy = self._energies(position[:, :1], rest[:, :1], row)
         found: list[Tensor] = []
         for _ in range(self.strides):
             position[:, :, 0] += self.stride * direction
             for _ in range(self.iterations):
-                pull = self._forces(position, rest, row) - start_force
-                along = (pull[:, :, 0] * direction).sum(2, keepdim=True)
-                pull[:, :, 0] -= along * direction
-                velocity = self.momentum * velocity + mobility * pull
-                size = velocity.square().sum(3, keepdim=True).sqrt()
-                velocity = velocity * (self.longest / size.clamp(min=self.longest))
-                position = position + velocity
-            work = (start_force * (position - rest[:, :, : moving + 1])).sum(3).sum(2)
+                position, velocity = self._move(position, velocity, direction, start, row, mobility)
             # Pair by pair, since what changes is a small part of the whole.
-            change = self._energies(position, rest, row) - start_energy
-            found.append((change * share[:, None]).sum(3).sum(2) + work)
+            change = self._energies(position, start, row) - start_energy
+            found.append((change * share[:, None]).sum(3).sum(2))
         energies = torch.stack(found, dim=1)
         energies = torch.cat([energies, energies.amax(1, keepdim=True)], dim=1)
         return self._over_directions(energies, weight)
 
-    def _forces(self, position: Tensor, rest: Tensor, row: Tensor) -> Tensor:
-        """Forces [n, D, M, 3], eV/Å, on atoms at [n, D, M, 3], others at rest [n, D, A, 3]."""
-        vector = self._between(position, rest)
-        slope = self._read(self.slope, vector.square().sum(4), row)
-        return (slope[..., None] * vector).sum(3)
-
-    def _energies(self, position: Tensor, rest: Tensor, row: Tensor) -> Tensor:
-        """Energies [n, D, M, A] of pairs, eV."""
-        return self._read(self.energy, self._between(position, rest).square().sum(4), row)
-
-    def _between(self, position: Tensor, rest: Tensor) -> Tensor:
-        """Vectors [n, D, M, A, 3] from atoms that move to all."""
-        other = torch.cat([position, rest[:, :, position.size(2) :]], dim=2)
-        return other[:, :, None, :, :] - position[:, :, :, None, :]
-
-    def _read(self, table: Tensor, square: Tensor, row: Tensor) -> Tensor:
-        """A table at squared distances [n, D, M, A], on straight lines between its points.
+    def _directions(self, position: Tensor, mobile: Tensor) -> tuple[Tensor, Tensor]:
+        """Directions [n, D, 3] away from first neighbors, and their weights [n, D].
 
         Args:
-            table: [S, S, points].
-            square: Å².
-            row: [n, M, A], of the table; S · S where there is no pair.
+            position: [n, M, 3], Å, of the center and the atoms that move.
+            mobile: [n, M], whether there is such an atom.
         """
-        points = table.size(2)
-        values = torch.cat([table.flatten(0, 1), torch.zeros_like(table[:1, 0])])
-        place = ((square - self.lowest) / self.spacing).clamp(min=0.0, max=float(points - 2))
-        point = place.to(torch.int64)
-        at = row[:, None] * points + point
-        low = values.flatten()[at]
-        high = values.flatten()[(at + 1).clamp(max=values.numel() - 1)]
-        value = low + (place - point.to(place.dtype)) * (high - low)
-        return torch.where(place < float(points - 2), value, torch.zeros_like(value))
+        away = position[:, :1] - position[:, 1:]
+        length = away.square().sum(2).sqrt()
+        weight = ramp(length, self.shell - 0.5 * self.shell_ramp, self.shell_ramp)
+        weight = torch.where(mobile[:, 1:] & (length > 0.0), weight, torch.zeros_like(weight))
+        most = max(1, int((weight > 0.0).sum(1).max().item())) if weight.numel() > 0 else 0
+        chosen = torch.argsort(weight, dim=1, descending=True, stable=True)[:, :most]
+        direction = away / length.clamp(min=1e-12)[..., None]
+        direction = direction.gather(1, chosen[..., None].expand(-1, -1, 3))
+        return direction, weight.gather(1, chosen)
+
+    def _move(
+        self,
+        position: Tensor,
+        velocity: Tensor,
+        direction: Tensor,
+        start: Tensor,
+        row: Tensor,
+        mobility: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Positions and last steps after one more step of descent with momentum.
+
+        Args:
+            position: [n, D, M, 3], Å; the center first.
+            velocity: [n, D, M, 3], Å, the step before.
+            direction: [n, D, 3], along which the center does not move.
+            start: [n, A, 3], Å, of those that do not move.
+            row: [n, M, A], see ``_read``.
+            mobility: [n, 1, M, 1], Å²/eV.
+        """
+        vector = self._between(position, start)
+        force = (self._slopes(vector.square().sum(4), row)[..., None] * vector).sum(3)
+        along = (force[:, :, 0] * direction).sum(2, keepdim=True)
+        force[:, :, 0] -= along * direction
+        velocity = self.momentum * velocity + mobility * force
+        size = velocity.square().sum(3, keepdim=True).sqrt()
+        velocity = velocity * (self.longest / size.clamp(min=self.longest))
+        return position + velocity, velocity
+
+    def _energies(self, position: Tensor, start: Tensor, row: Tensor) -> Tensor:
+        """Energies [n, D, M, A] of pairs, eV."""
+        square = self._between(position, start).square().sum(4)
+        return self._read(list(self.energy.unbind(2)), square, row)
+
+    def _slopes(self, square: Tensor, row: Tensor) -> Tensor:
+        """Their derivatives by distance over distance, twice those by its square, eV/Å²."""
+        terms: list[Tensor] = []
+        for power in range(1, 4):
+            terms.append(self.energy[:, :, power] * (2.0 * float(power) / self.spacing))
+        return self._read(terms, square, row)
+
+    def _between(self, position: Tensor, start: Tensor) -> Tensor:
+        """Vectors [n, D, M, A, 3] from atoms that move to all."""
+        others = start[:, None, position.size(2) :].expand(-1, position.size(1), -1, -1)
+        every = torch.cat([position, others], dim=2)
+        return every[:, :, None, :, :] - position[:, :, :, None, :]
+
+    def _read(self, terms: list[Tensor], square: Tensor, row: Tensor) -> Tensor:
+        """Polynomials at squared distances [n, D, M, A], Å².
+
+        Args:
+            terms: [S, S, intervals] each, by ascending powers of the place in an interval.
+            square: Å².
+            row: [n, M, A], of the terms; S · S where there is no pair.
+        """
+        last = float(self.intervals) - 0.5
+        place = ((square - self.lowest) / self.spacing).clamp(min=0.0, max=last)
+        interval = place.to(torch.int64)
+        fraction = place - interval.to(place.dtype)
+        at = row[:, None] * self.intervals + interval
+        value = torch.zeros_like(square)
+        for k in range(len(terms)):
+            term = terms[len(terms) - 1 - k].flatten()
+            none = torch.zeros([self.intervals], dtype=term.dtype, device=term.device)
+            value = value * fraction + torch.cat([term, none])[at]
+        return value
 
     def _over_directions(self, energies: Tensor, weight: Tensor) -> Tensor:
         """Soft minima and means [n, columns] of energies [n, strides + 1, D] by weight [n, D]."""

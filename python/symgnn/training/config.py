@@ -179,7 +179,9 @@ def _drag() -> FitConfig:
     """Density regression that also knows what it costs to drag an atom: ten minutes on one core."""
     drag = DragConfig()
     return FitConfig(
-        model=DensityRegressionConfig(cutoff=drag.cutoff, density_cutoff=7.0, drag=drag)
+        model=DensityRegressionConfig(
+            cutoff=drag.cutoff, density_cutoff=7.0, drag=drag, strength=200.0, likeness=0.95
+        )
     )
 
 

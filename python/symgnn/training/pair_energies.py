@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase.calculators.eam import EAM
+from scipy.interpolate import CubicHermiteSpline
 
 from ..errors import ConfigError
-from ..models.drag import LOWEST, SPACING
+from ..models.drag import INTERVALS, LOWEST
 from ..potentials import write_potential
 
 if TYPE_CHECKING:
@@ -93,27 +94,25 @@ class PairEnergies:
         ramp = fraction * fraction * (3.0 - 2.0 * fraction)
         return np.asarray(self._of_pair(first, second, length) * ramp)
 
-    def tables(self, config: DragConfig) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Energies [S, S, points], eV, and their derivatives by distance over distance, eV/Å²."""
-        square = LOWEST + SPACING * np.arange(config.points)
+    def polynomials(self, config: DragConfig) -> NDArray[np.float64]:
+        """Energies [S, S, 4, INTERVALS], eV: coefficients in intervals of the squared distance.
+
+        Cubic polynomials of the place (0 to 1) in each interval, by ascending powers, with the
+        energies and slopes of the potential at its ends. Zero in the last interval.
+        """
+        square = LOWEST + config.spacing * np.arange(INTERVALS)
+        step = 1e-4 * config.spacing
         elements = range(len(self._index))
-        energies = [
-            [self.energy(a, b, np.sqrt(square), config) for b in elements] for a in elements
-        ]
-        step = 1e-3 * SPACING
-        above, below = (
-            np.array(
-                [
-                    [self.energy(a, b, np.sqrt(square + d), config) for b in elements]
-                    for a in elements
-                ]
-            )
-            for d in (step, -step)
-        )
-        # dE/dr / r = 2 dE/dr²
-        return np.array(energies, dtype=np.float64), np.asarray(
-            (above - below) / step, dtype=np.float64
-        )
+        result = np.zeros((len(self._index), len(self._index), 4, INTERVALS))
+        for a in elements:
+            for b in elements:
+                below, value, above = (
+                    self.energy(a, b, np.sqrt(square + d), config) for d in (-step, 0.0, step)
+                )
+                slope = (above - below) / (2.0 * step) * config.spacing
+                spline = CubicHermiteSpline(np.arange(INTERVALS), value, slope)
+                result[a, b, :, :-1] = spline.c[::-1]
+        return result
 
     def stiffness(self, config: DragConfig) -> NDArray[np.float64]:
         """Mean stiffness [S] of the place of an atom of each element, eV/Å², at least 1.

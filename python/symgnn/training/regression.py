@@ -242,9 +242,7 @@ class _Fitter:
             self.elements,
             [item.graph for item in self.structures],
         )
-        energy, slope = pairs.tables(options)
-        drag.energy.copy_(torch.from_numpy(energy))
-        drag.slope.copy_(torch.from_numpy(slope))
+        drag.energy.copy_(torch.from_numpy(pairs.polynomials(options)))
         drag.mobility.copy_(options.rate / torch.from_numpy(pairs.stiffness(options)))
 
     def _local_of(self, item: LabeledGraph) -> Tensor:
@@ -341,33 +339,50 @@ class _Fitter:
         sums.product += weighted.double().T @ (item.label[chosen].double() - sums.label)
 
     def _solve(self, moments: list[list[_Moments | None]], spread: Tensor) -> None:
-        """The linear map of every member: all structures, then all but one group."""
-        identity = torch.eye(len(spread), dtype=torch.float64, device=self.device)
-        work = self.model.members * len(self.elements)
+        """The linear maps of every member: all structures, then all but one group.
+
+        The penalty is that of weights that are normally distributed, those of different elements
+        with correlation ``likeness``.
+        """
+        elements, features = len(self.elements), len(spread)
+        covariance = torch.full((elements, elements), self.options.likeness, dtype=torch.float64)
+        penalty = self.options.strength * torch.linalg.inv(covariance.fill_diagonal_(1.0))
+        penalty = penalty.to(self.device)
         for member in range(self.model.members):
-            for element, symbol in enumerate(self.elements):
-                self.report("solving", member * len(self.elements) + element, work)
-                parts = [
-                    row[element]
-                    for number, row in enumerate(moments)
-                    if member == 0 or self.groups[number] != member - 1
-                ]
-                present = [part for part in parts if part is not None]
-                if not present:
-                    raise DatasetError(
-                        f"labels of {symbol} are all in one group of structures: label more, or "
-                        "leave that structure out"
-                    )
+            self.report("solving", member, self.model.members)
+            matrix = torch.zeros(
+                elements, features, elements, features, dtype=torch.float64, device=self.device
+            )
+            matrix.diagonal(dim1=1, dim2=3).copy_(penalty[..., None].expand(-1, -1, features))
+            product = torch.zeros(elements, features, dtype=torch.float64, device=self.device)
+            parts = [self._parts_of(moments, element, member) for element in range(elements)]
+            for element, present in enumerate(parts):
                 gram = torch.stack([part.gram for part in present]).sum(0)
-                product = torch.stack([part.product for part in present]).sum(0)
-                scaled = gram / (spread[:, None] * spread[None, :])
-                weight = torch.linalg.solve(
-                    scaled + self.options.strength * identity, product / spread
-                )
-                weight /= spread
-                offsets = [part.label - float(part.mean @ weight) for part in present]
-                self.model.weight[member, element] = weight
+                matrix[element, :, element] += gram / (spread[:, None] * spread[None, :])
+                product[element] = torch.stack([part.product for part in present]).sum(0) / spread
+            size = elements * features
+            solved = torch.linalg.solve(matrix.view(size, size), product.view(size))
+            weights = solved.view(elements, features) / spread
+            for element, present in enumerate(parts):
+                offsets = [part.label - float(part.mean @ weights[element]) for part in present]
+                self.model.weight[member, element] = weights[element]
                 self.model.intercept[member, element] = float(np.mean(offsets))
+
+    def _parts_of(
+        self, moments: list[list[_Moments | None]], element: int, member: int
+    ) -> list[_Moments]:
+        """Moments of the structures that a member is fitted to."""
+        present = [
+            row[element]
+            for number, row in enumerate(moments)
+            if (member == 0 or self.groups[number] != member - 1) and row[element] is not None
+        ]
+        if not present:
+            raise DatasetError(
+                f"labels of {self.elements[element]} are all in one group of structures: label "
+                "more, or leave that structure out"
+            )
+        return [part for part in present if part is not None]
 
     def _score_novelty_and_predict(self) -> list[Tensor]:
         """What distances to the training set are measured by; predictions of held-out structures.
