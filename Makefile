@@ -76,9 +76,10 @@ bench: install
 	set -e; for script in speed scaling agreement temperature; do \
 	    echo "== $$script"; $(BIN)/python benchmarks/$$script.py; done
 
-# The shipped model, anew from the published glasses.
+# The shipped models, anew from the published glasses.
 pretrained: install
 	$(BIN)/python benchmarks/cuzr.py
+	$(BIN)/python benchmarks/cuzr.py --preset drag
 
 clean:
 	rm -rf build dist site $(BUILD_STAMP) python/*.egg-info .pytest_cache .mypy_cache .ruff_cache

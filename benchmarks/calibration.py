@@ -1,11 +1,11 @@
 """Is the uncertainty right on glasses that the model has never seen?
 
-Each labeled glass is left out in turn, with its relatives (`relatives.py`): preset `cuzr` is fitted
-to the others with their thermal copies, its uncertainty included, and the labels of the glass are
+Each labeled glass is left out in turn, with its relatives (`relatives.py`): a preset is fitted to
+the others with their thermal copies, its uncertainty included, and the labels of the glass are
 counted inside the intervals that it predicts. The inherent structure is predicted, and its copies
 averaged over 1 ps at 300 K.
 
-    python benchmarks/calibration.py [FOLDER] [--output benchmarks/results]
+    python benchmarks/calibration.py [FOLDER] [--preset drag] [--plot PICTURE]
 
 FOLDER is that of `cuzr.py`, which makes the copies.
 """
@@ -13,6 +13,7 @@ FOLDER is that of `cuzr.py`, which makes the copies.
 from __future__ import annotations
 
 import argparse
+import functools
 import tempfile
 from pathlib import Path
 
@@ -31,9 +32,10 @@ from symgnn.training.metrics import NOMINAL_COVERAGES, compute_metrics, compute_
 from symgnn.training.regression import fit
 
 
-def fitted_to(others: list[str], folder: Path):
-    """Preset `cuzr`, fitted to some glasses, and its elements."""
-    config = preset("cuzr")
+@functools.cache
+def fitted_to(others: tuple[str, ...], folder: Path, name: str):
+    """A preset, fitted to some glasses, and its elements."""
+    config = preset(name)
     config.data.train = [str((folder / "data" / f"{other}.xyz").resolve()) for other in others]
     config.data.thermal = [str((folder / "thermal" / f"{other}.xyz").resolve()) for other in others]
     with tempfile.TemporaryDirectory() as scratch:
@@ -54,7 +56,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     build = Path(__file__).resolve().parents[1] / "build" / "cuzr"
     parser.add_argument("folder", type=Path, nargs="?", default=build)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--preset", default="cuzr", choices=["cuzr", "drag"])
+    parser.add_argument("--plot", type=Path, help="the reliability diagram")
     options = parser.parse_args()
     if not (options.folder / "thermal").is_dir():
         print(f"left out: no thermal copies in {options.folder}; cuzr.py makes them")
@@ -66,8 +69,8 @@ def main() -> None:
     glasses = [read_structures(options.folder / "data" / f"{name}.xyz")[0] for name in NAMES]
     family = families_of(glasses)
     for name, of, glass in zip(NAMES, family, glasses, strict=True):
-        others = [other for other, its in zip(NAMES, family, strict=True) if its != of]
-        model, elements = fitted_to(others, options.folder)
+        others = tuple(other for other, its in zip(NAMES, family, strict=True) if its != of)
+        model, elements = fitted_to(others, options.folder, options.preset)
         label = glass.arrays[ENERGY_BARRIER]
         values = predict(model, elements, glass)
         everything.append((values, label))
@@ -89,11 +92,13 @@ def main() -> None:
         f"pooled           {compute_metrics(values[:, 0], label).pearson:.3f}   "
         f"{values[:, 1].mean():.3f}  {reliability.at(0.68):.3f}  {reliability.at(0.95):.3f}"
     )
+    if options.plot is None:
+        return
     axis.plot(reliability.nominal, reliability.observed, "o-", label="all seven glasses")
     axis.plot([0, 1], [0, 1], "k:", linewidth=1)
     axis.set(xlabel="nominal coverage", ylabel="share of labels inside", title="glasses left out")
     axis.legend()
-    figure.savefig(options.output / "calibration.png", dpi=120)
+    figure.savefig(options.plot, dpi=120)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ The sample glass (not in the training data): minimum, averages and snapshots of 
 compressed and expanded, cut open; glasses of other compositions, quenched here at 1e14 K/s;
 crystals. A table, and a picture.
 
-    python benchmarks/trust.py [MODEL] [--output benchmarks/results]
+    python benchmarks/trust.py [MODEL] [--plot PICTURE]
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def main() -> None:
     """Print the table and draw the shares."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", default="cuzr")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--plot", type=Path, help="the shares of the table")
     options = parser.parse_args()
     annotator = Annotator(options.model)
     novelty, std = (annotator.outputs.index(n) for n in (ENERGY_BARRIER_OOD, ENERGY_BARRIER_STD))
@@ -128,12 +128,14 @@ def main() -> None:
             f"{values[:, std].mean():9.3f}  {values[:, novelty].mean():7.3f}  {shares[name]:.3f}",
             flush=True,
         )
+    if options.plot is None:
+        return
     figure, axis = plt.subplots(figsize=(7, 4.2), constrained_layout=True)
     axis.barh(list(shares), list(shares.values()))
     axis.invert_yaxis()
     axis.set(xlabel=f"share of atoms with energy_barrier_ood > {NOVEL:g}", xlim=(0, 1))
     axis.grid(alpha=0.3, axis="x")
-    figure.savefig(options.output / "trust.png", dpi=120)
+    figure.savefig(options.plot, dpi=120)
 
 
 if __name__ == "__main__":

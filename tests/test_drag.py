@@ -122,6 +122,17 @@ def test_the_number_of_threads_does_not_change_a_bit() -> None:
     assert torch.equal(*results)
 
 
+def test_the_order_of_edges_does_not_change_a_bit() -> None:
+    """As ranks find them in another one, and rounding would grow with every step."""
+    drag = tiny_drag(iterations=10).float()
+    species, edge_index, vector = inputs_of(random_glass(4, seed=2), torch.float32)
+    expected = drag(species, edge_index, vector)
+    shuffled = torch.randperm(len(vector), generator=torch.Generator().manual_seed(1))
+    shuffled = shuffled[torch.argsort(edge_index[0, shuffled], stable=True)]
+    found = drag(species, edge_index[:, shuffled].contiguous(), vector[shuffled])
+    assert torch.equal(found, expected)
+
+
 SCRIPT = """
 import sys, torch
 from conftest import random_glass

@@ -17,6 +17,7 @@ from symgnn.export import export_random, random_model
 from symgnn.graph import build_graph
 from symgnn.training.config import preset
 from test_cuda_kernels import CASES, assert_close, in_float32, operator
+from test_drag import inputs_of, tiny_drag
 
 HAS_GPU = torch.cuda.is_available()
 HAS_KERNELS = torch._C._dispatch_has_kernel_for_dispatch_key("symgnn::edge_attention", "CUDA")
@@ -252,3 +253,12 @@ def test_a_graph_without_edges() -> None:
     assert not gathered.any()
     assert not moments.any()
     assert new_edge.shape == (0, 16)
+
+
+def test_energies_of_dragging_are_those_of_the_cpu() -> None:
+    drag = tiny_drag()
+    inputs = inputs_of(random_glass(4, seed=3))
+    expected = drag(*inputs)
+    found = drag.cuda()(*(tensor.cuda() for tensor in inputs))
+    assert found.is_cuda
+    torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=0)

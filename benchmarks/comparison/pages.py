@@ -17,6 +17,7 @@ TITLES = {
     "ridge_coarse": "ridge, coarse radial densities",
     "ridge_radial": "ridge, radial densities",
     "ridge_angular": "ridge, radial and angular densities",
+    "ridge_drag": "ridge, densities and energies of dragging",
     "boosted_trees": "boosted trees, radial and angular densities",
     "density_regression": "density regression",
     "mlp": "MLP",

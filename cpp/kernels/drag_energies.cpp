@@ -5,6 +5,9 @@
 #include <torch/library.h>
 #include <torch/types.h>
 
+#include <algorithm>
+#include <array>
+#include <utility>
 #include <vector>
 
 #include "capability.h"
@@ -26,7 +29,7 @@ constexpr const char *kSchema =
     "float[] temperatures) -> Tensor";
 
 template <typename scalar>
-auto function() -> void (*)(const kernels::DragEnergies<scalar> &, std::int64_t, std::int64_t,
+auto function() -> void (*)(const kernels::DragEnergies<scalar> &, std::int64_t,
                             const kernels::DragWorkspace<scalar> &) {
   switch (kernels::capability()) {
 #ifdef SYMGNN_X86_CAPABILITIES
@@ -45,13 +48,31 @@ template <typename scalar>
 class Memory {
  public:
   explicit Memory(const kernels::DragEnergies<scalar> &task)
-      : atoms_(task.most + 1),
+      : task_(task),
+        atoms_(task.most + 1),
         ends_(2 * (task.most + 1)),
         neighbors_((task.most + 1) * (task.most + 2) / 2),
         scalars_(kFixed * (task.most + 1) + (task.strides + 1) * (task.most + 1)),
         lanes_(3 * 3 * (task.most + 1)) {}
 
-  kernels::DragWorkspace<scalar> workspace() {
+  /// For a center. The order of its edges is that of their vectors, whatever rank or search found
+  /// them: steps down a slope multiply what rounding does to sums in another order.
+  kernels::DragWorkspace<scalar> workspace(std::int64_t center) {
+    nearest_.clear();
+    const scalar farthest = task_.mobile_end + task_.reach + task_.slack;
+    for (std::int64_t edge = task_.first[center]; edge < task_.first[center + 1]; ++edge) {
+      const scalar *vector = task_.edge_vector + edge * task_.edge_stride;
+      const scalar x = vector[0], y = vector[1], z = vector[2];
+      const scalar square = x * x + y * y + z * z;
+      if (square < farthest * farthest) {
+        nearest_.push_back({{square, x, y, z}, edge});
+      }
+    }
+    std::sort(nearest_.begin(), nearest_.end());
+    edges_.clear();
+    for (const auto &[place, edge] : nearest_) {
+      edges_.push_back(edge);
+    }
     const auto atoms = static_cast<std::int64_t>(atoms_.size());
     scalar *next = scalars_.data();
     const auto take = [&next](std::int64_t count) {
@@ -60,6 +81,8 @@ class Memory {
       return taken;
     };
     kernels::DragWorkspace<scalar> result{};
+    result.edges = edges_.data();
+    result.count = static_cast<std::int64_t>(edges_.size());
     result.start = take(3 * atoms);
     result.mobility = take(atoms);
     result.directions = take(3 * atoms);
@@ -80,7 +103,9 @@ class Memory {
     scalar scalars[kernels::kMostLanes];
   };
 
-  std::vector<std::int64_t> atoms_, ends_;
+  const kernels::DragEnergies<scalar> &task_;
+  std::vector<std::pair<std::array<scalar, 4>, std::int64_t>> nearest_;
+  std::vector<std::int64_t> edges_, atoms_, ends_;
   std::vector<kernels::DraggedNeighbor<scalar>> neighbors_;
   std::vector<scalar> scalars_;
   std::vector<Lanes> lanes_;
@@ -101,9 +126,9 @@ Tensor drag_energies_cpu(const Tensor &species, const Tensor &edge_index, const 
                          std::int64_t iterations, double momentum, double longest,
                          at::ArrayRef<double> temperatures) {
   const std::int64_t elements = given_mobility.numel();
-  TORCH_CHECK(given_energy.sizes() ==
-                  at::IntArrayRef({elements, elements, 4, kernels::kPairIntervals}),
-              "energy is [elements, elements, 4, ", kernels::kPairIntervals, "]");
+  TORCH_CHECK(
+      given_energy.sizes() == at::IntArrayRef({elements, elements, 4, kernels::kPairIntervals}),
+      "energy is [elements, elements, 4, ", kernels::kPairIntervals, "]");
   TORCH_CHECK(spacing > 0.0 && mobile_ramp > 0.0 && shell_ramp > 0.0 && longest > 0.0,
               "spacing, ramps and longest are positive");
   TORCH_CHECK(strides > 0 && iterations >= 0 && relaxations >= 0, "strides are one or more");
@@ -148,10 +173,27 @@ Tensor drag_energies_cpu(const Tensor &species, const Tensor &edge_index, const 
     const auto drag = function<scalar_t>();
     graph.for_each_range([&](std::int64_t begin, std::int64_t end) {
       Memory<scalar_t> memory(task);
-      drag(task, begin, end, memory.workspace());
+      for (std::int64_t center = begin; center < end; ++center) {
+        drag(task, center, memory.workspace(center));
+      }
     });
   });
   return result;
+}
+
+/// There is no kernel for GPUs: structures on them are sent to the processor, and energies back.
+Tensor drag_energies_cuda(const Tensor &species, const Tensor &edge_index,
+                          const Tensor &edge_vector, const Tensor &energy, double lowest,
+                          double spacing, double reach, double slack, const Tensor &mobility,
+                          double mobile_end, double mobile_ramp, double shell_end,
+                          double shell_ramp, std::int64_t relaxations, double stride,
+                          std::int64_t strides, std::int64_t iterations, double momentum,
+                          double longest, at::ArrayRef<double> temperatures) {
+  return drag_energies_cpu(species.cpu(), edge_index.cpu(), edge_vector.cpu(), energy.cpu(), lowest,
+                           spacing, reach, slack, mobility.cpu(), mobile_end, mobile_ramp,
+                           shell_end, shell_ramp, relaxations, stride, strides, iterations,
+                           momentum, longest, temperatures)
+      .to(edge_vector.device());
 }
 
 }  // namespace
@@ -159,6 +201,7 @@ Tensor drag_energies_cpu(const Tensor &species, const Tensor &edge_index, const 
 void register_drag_energies(torch::Library &library) {
   library.def(kSchema);
   library.impl("drag_energies", torch::dispatch(c10::DispatchKey::CPU, &drag_energies_cpu));
+  library.impl("drag_energies", torch::dispatch(c10::DispatchKey::CUDA, &drag_energies_cuda));
   library.impl("drag_energies", c10::DispatchKey::Autograd,
                torch::autograd::autogradNotImplementedFallback());
 }

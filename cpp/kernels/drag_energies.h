@@ -21,15 +21,15 @@ struct DragEnergies {
   std::int64_t elements;         ///< S
 
   // Pair energies, a polynomial in each interval of the squared distance from lowest on
-  const scalar *energy;    ///< [S, S, 4, kPairIntervals], eV, by ascending powers
-  const scalar *slope;     ///< [S, S, 3, kPairIntervals]: derivative by distance over distance, eV/Å²
+  const scalar *energy;  ///< [S, S, 4, kPairIntervals], eV, by ascending powers
+  const scalar *slope;   ///< [S, S, 3, kPairIntervals]: derivative by distance over distance, eV/Å²
   scalar lowest, spacing;  ///< Å²
   scalar reach, slack;     ///< Å: where pair energies end, and how far pairs may come closer
 
-  const scalar *mobility;                    ///< [S], Å²/eV
-  scalar mobile_end, mobile_ramp;            ///< Å, from the center: who gives way
-  scalar shell_end, shell_ramp;              ///< Å: first neighbors
-  scalar stride, momentum, longest;          ///< Å, –, Å
+  const scalar *mobility;            ///< [S], Å²/eV
+  scalar mobile_end, mobile_ramp;    ///< Å, from the center: who gives way
+  scalar shell_end, shell_ramp;      ///< Å: first neighbors
+  scalar stride, momentum, longest;  ///< Å, –, Å
   std::int64_t relaxations, strides, iterations;
   std::int64_t levels;         ///< temperatures
   const scalar *temperatures;  ///< [levels], eV

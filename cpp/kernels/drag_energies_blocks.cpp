@@ -23,8 +23,7 @@ class Drag {
         per_square_(scalar(1) / task.spacing),
         place_of_zero_(-task.lowest / task.spacing) {}
 
-  /// Energies [strides + 1, levels + 1] of a center.
-  void of_center(std::int64_t center, scalar *result) {
+  void of_center(std::int64_t center) {
     gather(center);
     find_neighbors();
     relax();
@@ -38,28 +37,24 @@ class Drag {
         drag(first);
       }
     }
-    reduce(result);
+    const std::int64_t columns = (task_.strides + 1) * (task_.levels + 1);
+    reduce(task_.energies + (center - task_.first_center) * columns);
   }
 
  private:
   using V = Vector<scalar>;
   static constexpr std::int64_t step = lanes<V, scalar>;
 
-  /// Atoms that move, the center first, then the others that reach them.
+  /// Atoms that move, the center first, then the others.
   void gather(std::int64_t center) {
-    atoms_ = mobile_ = 0;
     add(center, scalar(0), nullptr);
     mobile_ = 1;
-    const scalar farthest = task_.mobile_end + task_.reach + task_.slack;
-    for (const bool moves : {true, false}) {
-      for (std::int64_t edge = task_.first[center]; edge < task_.first[center + 1]; ++edge) {
-        const scalar *vector = task_.edge_vector + edge * task_.edge_stride;
-        const scalar length = root(square_of(vector));
-        if ((length < task_.mobile_end) == moves && length < farthest) {
-          add(task_.neighbor[edge], length, vector);
-        }
-      }
-      mobile_ = moves ? atoms_ : mobile_;
+    for (std::int64_t number = 0; number < work_.count; ++number) {
+      const std::int64_t edge = work_.edges[number];
+      const scalar *vector = task_.edge_vector + edge * task_.edge_stride;
+      const scalar length = root(square_of(vector));
+      mobile_ += mobile_ == atoms_ && length < task_.mobile_end;
+      add(task_.neighbor[edge], length, vector);
     }
   }
 
@@ -304,8 +299,7 @@ class Drag {
     V value = chosen_of_32(table + (terms - 1) * kPairIntervals, place.interval);
 #pragma GCC unroll 4
     for (int power = terms - 2; power >= 0; --power) {
-      value = value * place.fraction +
-              chosen_of_32(table + power * kPairIntervals, place.interval);
+      value = value * place.fraction + chosen_of_32(table + power * kPairIntervals, place.interval);
     }
     return value;
   }
@@ -375,26 +369,16 @@ class Drag {
   V direction_[3] = {};
 };
 
-template <typename scalar>
-void drag_centers(const DragEnergies<scalar> &task, std::int64_t begin, std::int64_t end,
-                  const DragWorkspace<scalar> &workspace) {
-  Drag<scalar> drag(task, workspace);
-  const std::int64_t columns = (task.strides + 1) * (task.levels + 1);
-  for (std::int64_t center = begin; center < end; ++center) {
-    drag.of_center(center, task.energies + (center - task.first_center) * columns);
-  }
-}
-
 }  // namespace
 
-void drag_energies(const DragEnergies<float> &task, std::int64_t begin, std::int64_t end,
+void drag_energies(const DragEnergies<float> &task, std::int64_t center,
                    const DragWorkspace<float> &workspace) {
-  drag_centers(task, begin, end, workspace);
+  Drag<float>(task, workspace).of_center(center);
 }
 
-void drag_energies(const DragEnergies<double> &task, std::int64_t begin, std::int64_t end,
+void drag_energies(const DragEnergies<double> &task, std::int64_t center,
                    const DragWorkspace<double> &workspace) {
-  drag_centers(task, begin, end, workspace);
+  Drag<double>(task, workspace).of_center(center);
 }
 
 }  // namespace symgnn::kernels::SYMGNN_CAPABILITY

@@ -11,12 +11,14 @@ template <typename scalar>
 struct DraggedNeighbor {
   std::int32_t atom;
   std::int32_t elements;  ///< row of the energies of these two
-  scalar start_energy;  ///< eV
+  scalar start_energy;    ///< eV
 };
 
 /// Memory for the surroundings of one center at a time, for up to `most` edges.
 template <typename scalar>
 struct DragWorkspace {
+  const std::int64_t *edges;  ///< of the center, the shortest first
+  std::int64_t count;
   scalar *start;        ///< [most + 1, 3], Å, from the center; those that move come first
   scalar *mobility;     ///< [most + 1], Å²/eV
   std::int64_t *atoms;  ///< [most + 1]
@@ -28,13 +30,13 @@ struct DragWorkspace {
   scalar *position, *force, *velocity;  ///< [most + 1, 3, kMostLanes], aligned like vectors
 };
 
-/// Energies of centers begin … end − 1, on one thread.
-#define SYMGNN_DECLARE(capability)                                                           \
-  namespace capability {                                                                     \
-  void drag_energies(const DragEnergies<float> &task, std::int64_t begin, std::int64_t end,  \
-                     const DragWorkspace<float> &workspace);                                 \
-  void drag_energies(const DragEnergies<double> &task, std::int64_t begin, std::int64_t end, \
-                     const DragWorkspace<double> &workspace);                                \
+/// Energies of one center.
+#define SYMGNN_DECLARE(capability)                                          \
+  namespace capability {                                                    \
+  void drag_energies(const DragEnergies<float> &task, std::int64_t center,  \
+                     const DragWorkspace<float> &workspace);                \
+  void drag_energies(const DragEnergies<double> &task, std::int64_t center, \
+                     const DragWorkspace<double> &workspace);               \
   }
 SYMGNN_DECLARE(baseline)
 SYMGNN_DECLARE(avx2)

@@ -11,8 +11,8 @@ Jónsson, in: Progress in Theoretical Chemistry and Physics 5, 269 (2000)), with
 Energies are those of pairs: an embedded-atom potential at the mean density of each element, see
 ``training.pair_energies``.
 
-Written for TorchScript. It defines the energies, and computes them on GPUs; on the CPU a compiled
-operator does (cpp/kernels/drag_energies.h).
+Written for TorchScript. It defines the energies; a compiled operator computes them, on the CPU for
+structures on GPUs too (cpp/kernels/drag_energies.h).
 """
 
 from typing import Self
@@ -55,17 +55,17 @@ class DragConfig(BaseModel):
     """Å, where first neighbors end."""
     shell_ramp: float = Field(0.4, gt=0.0)
     """Å, over which a direction loses its weight."""
-    relaxations: int = Field(8, ge=0)
+    relaxations: int = Field(12, ge=0)
     """Steps down the slope before an atom is dragged."""
     stride: float = Field(0.5, gt=0.0)
     """Å, of the dragged atom."""
-    strides: int = Field(6, ge=1)
+    strides: int = Field(5, ge=1)
     """How many."""
-    iterations: int = Field(8, ge=0)
+    iterations: int = Field(10, ge=0)
     """Steps down the slope after each."""
     rate: float = Field(0.8, gt=0.0, le=1.0)
     """Length of such a step, in that to the minimum if no other atom moved."""
-    momentum: float = Field(0.8, ge=0.0, lt=1.0)
+    momentum: float = Field(0.9, ge=0.0, lt=1.0)
     """Share of a step that the next one repeats."""
     longest: float = Field(0.1, gt=0.0)
     """Å, of such a step."""
@@ -303,9 +303,8 @@ class DragEnergies(nn.Module):
 
     def _slopes(self, square: Tensor, row: Tensor) -> Tensor:
         """Their derivatives by distance over distance, twice those by its square, eV/Å²."""
-        terms: list[Tensor] = []
-        for power in range(1, 4):
-            terms.append(self.energy[:, :, power] * (2.0 * float(power) / self.spacing))
+        per_square = 2.0 / self.spacing
+        terms = [self.energy[:, :, power] * (per_square * float(power)) for power in range(1, 4)]
         return self._read(terms, square, row)
 
     def _between(self, position: Tensor, start: Tensor) -> Tensor:

@@ -176,7 +176,7 @@ def _cuzr() -> FitConfig:
 
 
 def _drag() -> FitConfig:
-    """Density regression that also knows what it costs to drag an atom: ten minutes on one core."""
+    """The shipped model ``cuzr-drag``, which also drags atoms: ten minutes on one core."""
     drag = DragConfig()
     return FitConfig(
         model=DensityRegressionConfig(
