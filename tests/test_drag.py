@@ -65,6 +65,7 @@ STRUCTURES: dict[str, Callable[[], Atoms]] = {
     "slab": slab,
     "crystal": lambda: bulk("Cu", cubic=True) * (2, 2, 2),
     "pair": lambda: Atoms("CuZr", positions=[[0, 0, 0], [2.5, 0, 0]], cell=[40] * 3, pbc=True),
+    "far": lambda: Atoms("CuZr", positions=[[0, 0, 0], [5.0, 0, 0]], cell=[40] * 3, pbc=True),
     "small": lambda: bulk("Cu", "fcc", a=3.6),  # neighbors are images of the atom itself
 }
 

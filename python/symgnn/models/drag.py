@@ -202,6 +202,10 @@ class DragEnergies(nn.Module):
         moving: int,
     ) -> Tensor:
         """Energies [n, columns] of n centers whose edges lie side by side, the shortest first."""
+        if moving == 0:
+            return torch.zeros(
+                [count.size(0), self.columns], dtype=vector.dtype, device=vector.device
+            )
         # The center in column 0, then its neighbors, then nothing.
         column = torch.arange(int(count.max().item()) + 1, device=count.device)
         there = column[None, :] <= count[:, None]
@@ -262,7 +266,7 @@ class DragEnergies(nn.Module):
         length = away.square().sum(2).sqrt()
         weight = ramp(length, self.shell - 0.5 * self.shell_ramp, self.shell_ramp)
         weight = torch.where(mobile[:, 1:] & (length > 0.0), weight, torch.zeros_like(weight))
-        most = max(1, int((weight > 0.0).sum(1).max().item())) if weight.numel() > 0 else 0
+        most = max(1, int((weight > 0.0).sum(1).max().item()))
         chosen = torch.argsort(weight, dim=1, descending=True, stable=True)[:, :most]
         direction = away / length.clamp(min=1e-12)[..., None]
         direction = direction.gather(1, chosen[..., None].expand(-1, -1, 3))
