@@ -162,6 +162,14 @@ def test_eager_is_left_out_where_memory_is_short(monkeypatch: pytest.MonkeyPatch
     assert "plain torch needs about" in result["skipped"]
 
 
+def test_eager_is_left_out_where_it_takes_hours() -> None:
+    request = {"kind": "eager", "model": str(find_model("cuzr-drag")), "atoms": 100}
+    result = benchmark_process.measure({**request, "device": "cpu", "threads": 1})
+    assert result == {
+        "skipped": "plain torch only defines what dragging atoms means, and takes hours"
+    }
+
+
 def test_memory_is_the_peak_of_the_calls() -> None:
     """40 MB for a moment, in a process of its own."""
     code = (

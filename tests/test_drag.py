@@ -349,6 +349,19 @@ def test_a_regression_that_drags(tmp_path: Path) -> None:
         assert prediction.isfinite().all()
 
 
+def test_a_cutoff_below_that_of_the_potential_is_refused(tmp_path: Path) -> None:
+    """Mean densities would lack what lies beyond."""
+    write_structures(tmp_path / "train.xyz", [labeled_glass(0)])
+    drag = {**DRAG, "mobile": 3.7, "reach": 3.4}
+    values = {
+        "data": {"train": ["train.xyz"]},
+        "model": {**TINY_DRAG, "cutoff": 7.4, "drag": drag},
+        "output": "run",
+    }
+    with pytest.raises(ConfigError, match=r"CuZr_2009 ends at 7\.6 Å.*at least that length"):
+        fit(parse_config(values, "test"), base=tmp_path)
+
+
 def test_exported_form_is_the_model(tmp_path: Path) -> None:
     model = random_regression(tiny_config(**TINY_DRAG), members=4)
     exported = export_model(model, ELEMENTS, tmp_path / "model.pt", dtype="float64")

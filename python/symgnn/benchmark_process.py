@@ -110,6 +110,8 @@ def _eager_model(path: str, metadata: dict[str, Any]) -> SymGNN | DensityRegress
         raise Skipped("a formula has no other form than plain torch")
     if architecture["architecture"] == "density_regression":
         config = DensityRegressionConfig(**architecture)
+        if config.drag is not None:
+            raise Skipped("plain torch only defines what dragging atoms means, and takes hours")
         return DensityRegression(config, elements, torch.jit.load(path).members)
     if architecture["architecture"] == "mixture":
         return Mixture(MixtureConfig(**architecture), elements, torch.jit.load(path).members)

@@ -237,8 +237,14 @@ class _Fitter:
         drag, options = self.model.local.drag, self.options.drag
         if drag is None or options is None:
             return
+        potential = potential_file(options.potential, self.base)
+        if self.options.cutoff < potential.cutoff:
+            raise ConfigError(
+                f"cutoff: {options.potential} ends at {potential.cutoff:g} Å, and mean densities "
+                f"are taken from edges up to {self.options.cutoff:g} Å: choose at least that length"
+            )
         pairs = PairEnergies(
-            potential_file(options.potential, self.base),
+            potential,
             self.elements,
             [item.graph for item in self.structures],
         )
