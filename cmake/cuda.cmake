@@ -23,9 +23,10 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
 endif()
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
-message(STATUS "attention kernels for GPUs: CUDA ${CMAKE_CUDA_COMPILER_VERSION}")
+message(STATUS "kernels for GPUs: CUDA ${CMAKE_CUDA_COMPILER_VERSION}")
 
 add_library(symgnn_kernels_cuda OBJECT
+  cpp/kernels/drag_energies_cuda.cu
   cpp/kernels/edge_attention_cuda.cu
   cpp/kernels/edge_embedding_cuda.cu)
 target_compile_features(symgnn_kernels_cuda PRIVATE cuda_std_17)

@@ -1,8 +1,10 @@
 // The GPU's kernels, compiled for the host and with C names: see test_cuda_kernels.py.
 
+#include <algorithm>
 #include <vector>
 
 #include "kernels/device.h"
+#include "kernels/drag_energies_cuda.h"
 #include "kernels/edge_attention_cuda.h"
 #include "kernels/edge_embedding_cuda.h"
 
@@ -26,6 +28,21 @@ const char *backward(const EdgeAttention<scalar> *task,
                                        0xff);
   return symgnn::kernels::edge_attention_gradient_cuda(*task, *gradient, center, *by_neighbor,
                                                        workspace.data(), nullptr);
+}
+
+template <typename scalar>
+const char *drag(const symgnn::kernels::DragEnergies<scalar> *task, std::int64_t rows) {
+  std::vector<symgnn::kernels::DragCounts> counts(rows, {-1, -1});
+  symgnn::kernels::DragCounts largest{};
+  const char *problem = symgnn::kernels::count_dragged_cuda(*task, rows, counts.data(), nullptr);
+  for (const auto &count : counts) {
+    largest = {std::max(largest.moving, count.moving), std::max(largest.pairs, count.pairs)};
+  }
+  std::vector<unsigned char> workspace(symgnn::kernels::drag_energies_workspace(rows, largest),
+                                       0xff);
+  return problem != nullptr
+             ? problem
+             : symgnn::kernels::drag_energies_cuda(*task, rows, largest, workspace.data(), nullptr);
 }
 
 }  // namespace
@@ -60,6 +77,14 @@ const char *embed_float(const symgnn::kernels::EdgeEmbedding<float> *task) {
 
 const char *embed_double(const symgnn::kernels::EdgeEmbedding<double> *task) {
   return symgnn::kernels::edge_embedding_cuda(*task, nullptr);
+}
+
+const char *drag_float(const symgnn::kernels::DragEnergies<float> *task, std::int64_t rows) {
+  return drag(task, rows);
+}
+
+const char *drag_double(const symgnn::kernels::DragEnergies<double> *task, std::int64_t rows) {
+  return drag(task, rows);
 }
 
 const char *find_first_edges(const std::int64_t *center, const std::int64_t *neighbor,

@@ -1,7 +1,9 @@
 // Run the GPU's kernels once, for a tool that watches threads: see test_cuda_kernels.py.
 
+#include <cmath>
 #include <vector>
 
+#include "kernels/drag_energies_cuda.h"
 #include "kernels/edge_attention_cuda.h"
 #include "kernels/edge_embedding_cuda.h"
 
@@ -99,6 +101,70 @@ bool embedding_works() {
   return edge_embedding_cuda(task, nullptr) == nullptr;
 }
 
+/// A simple cubic crystal of two elements, spaced by 2.8 Å.
+bool dragging_works() {
+  constexpr std::int64_t kReach = 2, kSide = 2 * kReach + 1, kNeighbors = kSide * kSide * kSide - 1;
+  constexpr std::int64_t kCenters = 3, kElements = 2;
+  std::vector<std::int64_t> species(kCenters), first{0}, neighbor;
+  std::vector<float> vectors;
+  for (std::int64_t center = 0; center < kCenters; ++center) {
+    species[center] = center % kElements;
+    for (std::int64_t place = 0; place <= kNeighbors; ++place) {
+      const std::int64_t offset[3] = {place / (kSide * kSide) - kReach,
+                                      place / kSide % kSide - kReach, place % kSide - kReach};
+      if (2 * place != kNeighbors) {
+        neighbor.push_back((center + place) % kCenters);
+        for (const std::int64_t steps : offset) {
+          vectors.push_back(2.8f * static_cast<float>(steps));
+        }
+      }
+    }
+    first.push_back(static_cast<std::int64_t>(neighbor.size()));
+  }
+  const auto energy = numbers(kElements * kElements * 4 * kPairIntervals);
+  const auto slope = numbers(kElements * kElements * 3 * kPairIntervals);
+  const std::vector<float> mobility{0.05f, 0.1f}, temperatures{0.1f, 0.3f};
+  DragEnergies<float> task{};
+  task.species = species.data();
+  task.first = first.data();
+  task.neighbor = neighbor.data();
+  task.edge_vector = vectors.data();
+  task.edge_stride = 3;
+  task.elements = kElements;
+  task.energy = energy.data();
+  task.slope = slope.data();
+  task.lowest = 1.0f;
+  task.spacing = 0.5f;
+  task.reach = 4.0f;
+  task.slack = 0.5f;
+  task.mobility = mobility.data();
+  task.mobile_end = 4.5f;
+  task.mobile_ramp = task.shell_ramp = 1.0f;
+  task.shell_end = 4.2f;
+  task.stride = 0.5f;
+  task.momentum = 0.8f;
+  task.longest = 0.1f;
+  task.relaxations = task.strides = task.iterations = 2;
+  task.levels = static_cast<std::int64_t>(temperatures.size());
+  task.temperatures = temperatures.data();
+  task.most = kNeighbors;
+  std::vector<float> energies(kCenters * (task.strides + 1) * (task.levels + 1));
+  task.energies = energies.data();
+  std::vector<DragCounts> counts(kCenters);
+  if (count_dragged_cuda(task, kCenters, counts.data(), nullptr) != nullptr) {
+    return false;
+  }
+  std::vector<unsigned char> workspace(drag_energies_workspace(kCenters, counts[0]));
+  if (drag_energies_cuda(task, kCenters, counts[0], workspace.data(), nullptr) != nullptr) {
+    return false;
+  }
+  bool any = false;
+  for (const float found : energies) {
+    any = any || (std::isfinite(found) && found != 0.0f);
+  }
+  return any;
+}
+
 }  // namespace
 
-int main() { return attention_works() && embedding_works() ? 0 : 1; }
+int main() { return attention_works() && embedding_works() && dragging_works() ? 0 : 1; }

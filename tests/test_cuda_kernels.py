@@ -20,6 +20,7 @@ import torch
 
 from symgnn import _core  # noqa: F401 (brings the CPU operator)
 from symgnn.models.attention import neighbor_softmax
+from test_drag import ROUNDING, STRUCTURES, inputs_of, tiny_drag
 
 SLOPE = 0.01
 
@@ -29,7 +30,9 @@ def nvcc():
     return shutil.which("nvcc") or shutil.which("/usr/local/cuda/bin/nvcc")
 
 
-SOURCES = ("cpp/kernels/edge_attention_cuda.cu", "cpp/kernels/edge_embedding_cuda.cu")
+SOURCES = tuple(
+    f"cpp/kernels/{name}_cuda.cu" for name in ("drag_energies", "edge_attention", "edge_embedding")
+)
 
 
 @pytest.mark.parametrize("architecture", ["80", "90"])
@@ -70,7 +73,7 @@ def host(repository, tmp_path_factory):
     built = build_for_host(repository, library, "cuda_kernels_host.cpp", "-O2", "-fPIC", "-shared")
     assert built.returncode == 0, built.stderr
     loaded = ctypes.CDLL(str(library))
-    for name in ("forward", "backward", "embed"):
+    for name in ("forward", "backward", "embed", "drag"):
         for scalar in ("float", "double"):
             getattr(loaded, f"{name}_{scalar}").restype = ctypes.c_char_p
     return loaded
@@ -394,3 +397,73 @@ def test_embedding_agrees_with_the_operator_of_the_cpu(
     task = structure_of(EMBEDDING, None)(*sizes, average, *pointers, False)
     assert getattr(host, f"embed_{suffix(result)}")(ctypes.byref(task)) is None
     assert_close(result, expected, tolerance)
+
+
+DRAGGING = """species first neighbor edge_vector edge_stride:int elements:int energy slope
+    lowest:scalar spacing:scalar reach:scalar slack:scalar mobility
+    mobile_end:scalar mobile_ramp:scalar shell_end:scalar shell_ramp:scalar
+    stride:scalar momentum:scalar longest:scalar relaxations:int strides:int iterations:int
+    levels:int temperatures most:int first_center:int energies"""
+
+
+def drag_on_host(host, drag, species, edge_index, edge_vector):
+    """Energies [rows, columns] of the kernel; NaN where it wrote nothing."""
+    dtype = edge_vector.dtype
+    center, neighbor = edge_index
+    first = torch.searchsorted(center.contiguous(), torch.arange(len(species) + 1))
+    rows = int(center[-1] - center[0]) + 1
+    powers = torch.arange(1.0, 4.0, dtype=dtype)[:, None] * (2.0 / drag.spacing)
+    slope = (drag.energy[:, :, 1:] * powers).contiguous()
+    temperatures = torch.tensor(drag.temperatures, dtype=dtype)
+    result = torch.full((rows, drag.columns), torch.nan, dtype=dtype)
+    scalar = ctypes.c_float if dtype == torch.float32 else ctypes.c_double
+    task = structure_of(DRAGGING, scalar)(
+        *(address(tensor) for tensor in (species, first, neighbor, edge_vector)),
+        *(3, drag.elements, address(drag.energy), address(slope)),
+        *(drag.lowest, drag.spacing, drag.reach, drag.slack, address(drag.mobility)),
+        *(drag.mobile, drag.mobile_ramp, drag.shell, drag.shell_ramp),
+        *(drag.stride, drag.momentum, drag.longest),
+        *(drag.relaxations, drag.strides, drag.iterations, drag.levels, address(temperatures)),
+        *(int(first.diff().max()), int(center[0]), address(result)),
+    )
+    run = getattr(host, f"drag_{suffix(edge_vector)}")
+    assert run(ctypes.byref(task), ctypes.c_int64(rows)) is None
+    return result
+
+
+DRAGGED = {
+    "as it is": {},
+    "no relaxation": {"relaxations": 0, "iterations": 3},
+    "one stride, no iterations": {"strides": 1, "iterations": 0},
+    "everything is mobile": {"mobile": 4.5, "mobile_ramp": 3.0, "shell": 4.5},
+    "three temperatures": {"temperatures": [0.05, 0.2, 1.0]},
+}
+
+
+@pytest.mark.parametrize("dtype", list(ROUNDING))
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_dragging_agrees_with_the_operator_of_the_cpu(host, structure, dtype) -> None:
+    drag = tiny_drag().to(dtype)
+    inputs = inputs_of(STRUCTURES[structure](), dtype)
+    found, expected = drag_on_host(host, drag, *inputs), drag(*inputs)
+    torch.testing.assert_close(found, expected, rtol=0, atol=ROUNDING[dtype])
+
+
+@pytest.mark.parametrize("changes", DRAGGED.values(), ids=list(DRAGGED))
+def test_dragging_with_other_settings(host, changes) -> None:
+    drag, inputs = tiny_drag(**changes), inputs_of(STRUCTURES["glass"]())
+    found, expected = drag_on_host(host, drag, *inputs), drag(*inputs)
+    torch.testing.assert_close(found, expected, rtol=0, atol=ROUNDING[torch.float64])
+
+
+def test_dragging_depends_neither_on_threads_nor_on_the_order_of_edges(host) -> None:
+    drag = tiny_drag().float()
+    species, edge_index, edge_vector = inputs_of(STRUCTURES["slab"](), torch.float32)
+    expected = None
+    for threads in (1, 2, 7):
+        host.set_threads(threads)
+        order = torch.randperm(len(edge_vector), generator=torch.Generator().manual_seed(threads))
+        order = order[torch.argsort(edge_index[0][order], stable=True)]
+        found = drag_on_host(host, drag, species, edge_index[:, order], edge_vector[order])
+        expected = found if expected is None else expected
+        assert found.numpy().tobytes() == expected.numpy().tobytes()

@@ -11,6 +11,8 @@
 #include <optional>
 #include <tuple>
 
+#include "drag_energies_cuda.h"
+#include "drag_energies_inputs.h"
 #include "edge_attention_cuda.h"
 #include "edge_attention_inputs.h"
 #include "edge_embedding_cuda.h"
@@ -157,9 +159,49 @@ Tensor edge_embedding_cuda(const Tensor &input, const Tensor &first_weight,
   return result;
 }
 
+Tensor drag_energies_cuda(const Tensor &given_species, const Tensor &given_index,
+                          const Tensor &given_vector, const DragEnergiesInputs &given) {
+  const Tensor species = given_species.contiguous(), edge_index = given_index.contiguous();
+  const Tensor edge_vector = given_vector.contiguous();
+  TORCH_CHECK(edge_index.numel() > 0, "a graph needs at least one edge");
+  const c10::DeviceGuard guard(edge_vector.device());
+  void *const stream = current_stream(edge_vector);
+  const DragEnergiesInputs inputs = given.with(edge_vector.options());
+  const Tensor first = first_edges(edge_index[0], edge_index[1], species.numel());
+  TORCH_CHECK(((species >= 0) & (species < inputs.elements())).all().item<bool>(),
+              "species must be from 0 to the number of elements minus 1");
+  const std::int64_t first_center = edge_index[0][0].item<std::int64_t>();
+  const std::int64_t rows = edge_index[0][-1].item<std::int64_t>() - first_center + 1;
+  const Tensor result = torch::empty({rows, inputs.columns()}, edge_vector.options());
+  AT_DISPATCH_FLOATING_TYPES(edge_vector.scalar_type(), "drag_energies", [&] {
+    auto task = make_task<scalar_t>(inputs);
+    task.species = species.data_ptr<std::int64_t>();
+    task.first = first.data_ptr<std::int64_t>();
+    task.neighbor = edge_index[1].data_ptr<std::int64_t>();
+    task.edge_vector = edge_vector.data_ptr<scalar_t>();
+    task.edge_stride = 3;
+    task.most = first.diff().max().item<std::int64_t>();
+    task.first_center = first_center;
+    task.energies = result.data_ptr<scalar_t>();
+    const Tensor counts = torch::empty({rows, 2}, edge_index.options().dtype(torch::kInt32));
+    check(kernels::count_dragged_cuda(
+        task, rows, reinterpret_cast<kernels::DragCounts *>(counts.data_ptr<std::int32_t>()),
+        stream));
+    const Tensor largest = counts.amax(0).cpu();
+    const kernels::DragCounts most{largest[0].item<std::int32_t>(),
+                                   largest[1].item<std::int32_t>()};
+    const Tensor workspace =
+        make_workspace(kernels::drag_energies_workspace(rows, most), edge_vector);
+    check(kernels::drag_energies_cuda(task, rows, most, pointer<std::uint8_t>(workspace), stream));
+  });
+  return result;
+}
+
 }  // namespace
 
 void register_cuda_operators(torch::Library &library) {
+  library.impl("drag_energies",
+               torch::dispatch(c10::DispatchKey::CUDA, &drag_energies<drag_energies_cuda>));
   library.impl("edge_embedding", torch::dispatch(c10::DispatchKey::CUDA, &edge_embedding_cuda));
   library.impl("edge_attention", torch::dispatch(c10::DispatchKey::CUDA, &edge_attention_cuda));
   library.impl("edge_attention_backward",

@@ -132,8 +132,7 @@ const char *launch(const Kernel &kernel, std::int64_t blocks, std::size_t shared
         function, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes));
     if (problem != cudaSuccess) {
       cudaGetLastError();  // or the next call would report it again
-      return "the heads or edges of this network are too wide for the shared memory of this GPU; "
-             "run it on the CPU";
+      return "this model needs more shared memory than this GPU lends a block; run it on the CPU";
     }
   }
   function<<<static_cast<unsigned>(blocks), kThreads, shared_bytes,

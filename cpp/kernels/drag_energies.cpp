@@ -12,6 +12,7 @@
 
 #include "capability.h"
 #include "drag_energies_blocks.h"
+#include "drag_energies_inputs.h"
 #include "graph.h"
 #include "operators.h"
 
@@ -111,62 +112,19 @@ class Memory {
   std::vector<Lanes> lanes_;
 };
 
-/// Derivatives of energies [S, S, 4, intervals] by distance over distance: twice those by its
-/// square.
-Tensor slope_of(const Tensor &energy, double spacing) {
-  const Tensor powers = torch::arange(1, 4, energy.options()).mul_(2.0 / spacing).unsqueeze(1);
-  return (energy.slice(2, 1) * powers).contiguous();
-}
-
 Tensor drag_energies_cpu(const Tensor &species, const Tensor &edge_index, const Tensor &edge_vector,
-                         const Tensor &given_energy, double lowest, double spacing, double reach,
-                         double slack, const Tensor &given_mobility, double mobile_end,
-                         double mobile_ramp, double shell_end, double shell_ramp,
-                         std::int64_t relaxations, double stride, std::int64_t strides,
-                         std::int64_t iterations, double momentum, double longest,
-                         at::ArrayRef<double> temperatures) {
-  const std::int64_t elements = given_mobility.numel();
-  TORCH_CHECK(
-      given_energy.sizes() == at::IntArrayRef({elements, elements, 4, kernels::kPairIntervals}),
-      "energy is [elements, elements, 4, ", kernels::kPairIntervals, "]");
-  TORCH_CHECK(spacing > 0.0 && mobile_ramp > 0.0 && shell_ramp > 0.0 && longest > 0.0,
-              "spacing, ramps and longest are positive");
-  TORCH_CHECK(strides > 0 && iterations >= 0 && relaxations >= 0, "strides are one or more");
-  const Graph graph(species, edge_index, edge_vector, elements);
+                         const DragEnergiesInputs &given) {
+  const Graph graph(species, edge_index, edge_vector, given.elements());
   const auto options = graph.edge_vector.options();
-  const Tensor energy = given_energy.to(options).contiguous();
-  const Tensor slope = slope_of(energy, spacing);
-  const Tensor mobility = given_mobility.to(options).contiguous();
-  const auto levels = static_cast<std::int64_t>(temperatures.size());
-  const Tensor result = torch::empty({graph.rows(), (strides + 1) * (levels + 1)}, options);
+  const DragEnergiesInputs inputs = given.with(options);
+  const Tensor result = torch::empty({graph.rows(), inputs.columns()}, options);
   AT_DISPATCH_FLOATING_TYPES(graph.edge_vector.scalar_type(), "drag_energies", [&] {
-    const std::vector<scalar_t> temperature(temperatures.begin(), temperatures.end());
-    kernels::DragEnergies<scalar_t> task{};
+    auto task = make_task<scalar_t>(inputs);
     task.species = graph.species.data_ptr<std::int64_t>();
     task.first = graph.first.data_ptr<std::int64_t>();
     task.neighbor = graph.neighbors();
     task.edge_vector = graph.edge_vector.data_ptr<scalar_t>();
     task.edge_stride = graph.edge_vector.stride(0);
-    task.elements = elements;
-    task.energy = energy.data_ptr<scalar_t>();
-    task.slope = slope.data_ptr<scalar_t>();
-    task.lowest = static_cast<scalar_t>(lowest);
-    task.spacing = static_cast<scalar_t>(spacing);
-    task.reach = static_cast<scalar_t>(reach);
-    task.slack = static_cast<scalar_t>(slack);
-    task.mobility = mobility.data_ptr<scalar_t>();
-    task.mobile_end = static_cast<scalar_t>(mobile_end);
-    task.mobile_ramp = static_cast<scalar_t>(mobile_ramp);
-    task.shell_end = static_cast<scalar_t>(shell_end);
-    task.shell_ramp = static_cast<scalar_t>(shell_ramp);
-    task.stride = static_cast<scalar_t>(stride);
-    task.momentum = static_cast<scalar_t>(momentum);
-    task.longest = static_cast<scalar_t>(longest);
-    task.relaxations = relaxations;
-    task.strides = strides;
-    task.iterations = iterations;
-    task.levels = levels;
-    task.temperatures = temperature.data();
     task.most = most_edges(task.first, graph.atoms());
     task.first_center = graph.first_center();
     task.energies = result.data_ptr<scalar_t>();
@@ -181,27 +139,25 @@ Tensor drag_energies_cpu(const Tensor &species, const Tensor &edge_index, const 
   return result;
 }
 
-/// There is no kernel for GPUs: structures on them are sent to the processor, and energies back.
-Tensor drag_energies_cuda(const Tensor &species, const Tensor &edge_index,
-                          const Tensor &edge_vector, const Tensor &energy, double lowest,
-                          double spacing, double reach, double slack, const Tensor &mobility,
-                          double mobile_end, double mobile_ramp, double shell_end,
-                          double shell_ramp, std::int64_t relaxations, double stride,
-                          std::int64_t strides, std::int64_t iterations, double momentum,
-                          double longest, at::ArrayRef<double> temperatures) {
-  return drag_energies_cpu(species.cpu(), edge_index.cpu(), edge_vector.cpu(), energy.cpu(), lowest,
-                           spacing, reach, slack, mobility.cpu(), mobile_end, mobile_ramp,
-                           shell_end, shell_ramp, relaxations, stride, strides, iterations,
-                           momentum, longest, temperatures)
+#ifndef SYMGNN_CUDA
+/// Without the kernel for GPUs, structures on them are sent to the processor, and energies back.
+Tensor drag_energies_elsewhere(const Tensor &species, const Tensor &edge_index,
+                               const Tensor &edge_vector, const DragEnergiesInputs &inputs) {
+  return drag_energies_cpu(species.cpu(), edge_index.cpu(), edge_vector.cpu(), inputs)
       .to(edge_vector.device());
 }
+#endif
 
 }  // namespace
 
 void register_drag_energies(torch::Library &library) {
   library.def(kSchema);
-  library.impl("drag_energies", torch::dispatch(c10::DispatchKey::CPU, &drag_energies_cpu));
-  library.impl("drag_energies", torch::dispatch(c10::DispatchKey::CUDA, &drag_energies_cuda));
+  library.impl("drag_energies",
+               torch::dispatch(c10::DispatchKey::CPU, &drag_energies<drag_energies_cpu>));
+#ifndef SYMGNN_CUDA
+  library.impl("drag_energies",
+               torch::dispatch(c10::DispatchKey::CUDA, &drag_energies<drag_energies_elsewhere>));
+#endif
   library.impl("drag_energies", c10::DispatchKey::Autograd,
                torch::autograd::autogradNotImplementedFallback());
 }
