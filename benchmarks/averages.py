@@ -103,9 +103,8 @@ def main() -> None:
     model = HeldOut(checkpoint)
     print("                     Pearson with labels                mean of average minus that of")
     print("glass left out   ps  labeled  average  own     differ-  labeled  own       atoms moved")
-    print(
-        "                     minimum           minimum ence     minimum  minimum   in own minimum"
-    )
+    print("                     minimum           minimum ence     minimum  minimum   ", end="")
+    print(f"by {REARRANGED:g} A")
     for number, name in enumerate(NAMES):
         (glass,) = read_structures(options.folder / "data" / f"{name}.xyz")
         copies = read_structures(options.folder / "thermal" / f"{name}.xyz")
