@@ -256,6 +256,25 @@ def test_chunks_without_edges(models, chunk) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_reports_how_far_it_is(paper, glass, threads) -> None:
+    annotator = Annotator(paper, chunk=10, threads=threads)
+    (expected,) = annotator.predict([glass])
+    reports: list[tuple[int, float]] = []
+    (found,) = annotator.predict([glass], report=lambda *report: reports.append(report))
+    np.testing.assert_array_equal(found, expected)
+    assert reports == sorted(reports)
+    assert {layer for layer, _ in reports} == set(range(annotator.metadata["layers"]))
+    assert all(0.0 < share <= 1.0 for _, share in reports)
+
+    def refuse(layer: int, share: float) -> None:
+        raise RuntimeError(f"enough of layer {layer}")
+
+    with pytest.raises(RuntimeError, match="enough of layer 0"):
+        annotator.annotate(glass, report=refuse)
+    np.testing.assert_array_equal(annotator.predict([glass])[0], expected)
+
+
 def test_a_negative_chunk_is_refused(models) -> None:
     with pytest.raises(SymGNNError, match="chunk must be 0"):
         Annotator(models["std"], chunk=-1)

@@ -8,7 +8,6 @@
 
 #include "allocation.h"
 #include "error.h"
-#include "evaluation.h"
 #include "neighbor_list.h"
 #include "threads.h"
 
@@ -54,7 +53,7 @@ Annotator::Annotator(const std::string &path, const AnnotatorOptions &options)
   }
 }
 
-std::vector<double> Annotator::annotate(const Structure &structure) {
+std::vector<double> Annotator::annotate(const Structure &structure, const Report &report) {
   const std::lock_guard<std::mutex> alone(busy_);
   if (structure.n == 0) {
     throw StructureError("the structure has no atoms");
@@ -63,19 +62,19 @@ std::vector<double> Annotator::annotate(const Structure &structure) {
   check_species(structure, metadata.elements.size());
   check_positions(structure.positions, structure.n);  // while atoms are in the caller's order
 
-  const std::vector<double> result = evaluate(structure);
+  const std::vector<double> result = evaluate(structure, report);
   check_result(result, metadata.outputs.size());
   return result;
 }
 
-std::vector<double> Annotator::evaluate(const Structure &structure) try {
+std::vector<double> Annotator::evaluate(const Structure &structure, const Report &report) try {
   const ThreadsGuard threads(options_.threads);
   const c10::InferenceMode inference;
   const auto n = static_cast<std::int64_t>(structure.n);
   Edges edges = list_.find(structure, options_.threads);
   const SpatialOrder &order = list_.order();
   Evaluation evaluation(model_, order.species(structure).to(model_.device()), std::move(edges), n,
-                        options_.chunk);
+                        options_.chunk, report);
   evaluation.start();
   for (std::int64_t layer = 0; layer < model_.metadata().layers; ++layer) {
     evaluation.step(layer);

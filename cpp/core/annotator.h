@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "evaluation.h"
 #include "model.h"
 #include "skin_list.h"
 #include "structure.h"
@@ -26,7 +27,7 @@ class Annotator {
 
   /// One call at a time; others wait.
   /// n × outputs, row-major, eV. Throws Error for a structure without atoms or with bad numbers.
-  std::vector<double> annotate(const Structure &structure);
+  std::vector<double> annotate(const Structure &structure, const Report &report = {});
 
   Model &model() { return model_; }
   const Model &model() const { return model_; }
@@ -34,7 +35,7 @@ class Annotator {
   const SkinList &list() const { return list_; }
 
  private:
-  std::vector<double> evaluate(const Structure &structure);
+  std::vector<double> evaluate(const Structure &structure, const Report &report);
 
   AnnotatorOptions options_;
   std::mutex busy_;

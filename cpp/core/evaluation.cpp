@@ -4,6 +4,7 @@
 #include <c10/core/InferenceMode.h>
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "available_memory.h"
@@ -37,8 +38,8 @@ std::int64_t number_of_chunks(std::int64_t centers, std::int64_t edges, std::int
 }  // namespace
 
 Evaluation::Evaluation(Model &model, torch::Tensor species, Edges edges, std::int64_t owned,
-                       std::int64_t chunk)
-    : model_(model), species_(std::move(species)), owned_(owned) {
+                       std::int64_t chunk, Report report)
+    : model_(model), species_(std::move(species)), owned_(owned), report_(std::move(report)) {
   const double bytes = static_cast<double>(edges.index.size(1)) *
                        static_cast<double>(model.edge_channels()) *
                        static_cast<double>(edges.vector.element_size());
@@ -115,12 +116,23 @@ void Evaluation::split(Edges edges, std::int64_t chunk) {
 }
 
 template <typename Work>
-void Evaluation::for_each_chunk(const Work &work) {
+void Evaluation::for_each_chunk(const Work &work, std::optional<std::int64_t> layer) {
   const auto count = static_cast<std::int64_t>(chunks_.size());
+  std::atomic<std::int64_t> done{0};
+  std::atomic<bool> is_over{false};  // for the other threads, where one has thrown
   const auto run = [&](std::int64_t begin, std::int64_t end) {
     const c10::InferenceMode inference;
-    for (std::int64_t number = begin; number < end; ++number) {
-      work(chunks_[number]);
+    try {
+      for (std::int64_t number = begin; number < end && !is_over; ++number) {
+        work(chunks_[number]);
+        const std::int64_t finished = ++done;
+        if (layer.has_value() && report_ && at::get_thread_num() == 0) {
+          report_(*layer, static_cast<double>(finished) / static_cast<double>(count));
+        }
+      }
+    } catch (...) {
+      is_over = true;
+      throw;
     }
   };
   if (model_.device().is_cpu() && count > 1) {
@@ -168,7 +180,7 @@ void Evaluation::step(std::int64_t layer) {
     history_.push_back(node_);
   }
   const torch::Tensor result = empty_rows(node_.size(1));
-  for_each_chunk([&](Chunk &chunk) {
+  const auto work = [&](Chunk &chunk) {
     const torch::Tensor edge = keeps_edges_ ? std::move(chunk.edge) : edge_again(chunk, layer);
     auto [node, new_edge] = model_.step(layer, rows_of(chunk, node_), edge, chunk.index);
     const std::int64_t own = chunk.last - chunk.first;
@@ -177,7 +189,8 @@ void Evaluation::step(std::int64_t layer) {
     if (keeps_edges_) {
       chunk.edge = std::move(new_edge);
     }
-  });
+  };
+  for_each_chunk(work, layer);
   edges_stay_.push_back(std::all_of(chunks_.begin(), chunks_.end(),
                                     [](const Chunk &chunk) { return chunk.edge_stays; }));
   node_ = result;

@@ -4,12 +4,18 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <vector>
 
 #include "model.h"
 #include "neighbor_list.h"
 
 namespace symgnn {
+
+/// Called by the thread that waits for an evaluation, whenever it has worked through a chunk: the
+/// layer, and the share of its chunks that are done. What it throws ends the evaluation.
+using Report = std::function<void(std::int64_t layer, double share)>;
 
 /// A network on a graph, layer by layer and chunk by chunk.
 ///
@@ -23,7 +29,7 @@ class Evaluation {
   /// species: int64 [N] on the model's device. edges: on any device, and gone afterwards; their
   /// centers are rows below `owned`. chunk: centers at a time; 0: chosen by SymGNN.
   Evaluation(Model &model, torch::Tensor species, Edges edges, std::int64_t owned,
-             std::int64_t chunk);
+             std::int64_t chunk, Report report = {});
 
   /// start, then step(0) … step(layers − 1), then finish.
   void start();
@@ -48,13 +54,15 @@ class Evaluation {
   torch::Tensor rows_of(const Chunk &chunk, const torch::Tensor &all) const;
   torch::Tensor first_edge(const Chunk &chunk);
   torch::Tensor edge_again(const Chunk &chunk, std::int64_t layer);
+  /// With the number of a layer, it is reported.
   template <typename Work>
-  void for_each_chunk(const Work &work);
+  void for_each_chunk(const Work &work, std::optional<std::int64_t> layer = {});
   torch::Tensor empty_rows(std::int64_t columns) const;
 
   Model &model_;
   torch::Tensor species_;
   std::int64_t owned_;
+  Report report_;
   std::vector<Chunk> chunks_;
   bool keeps_edges_;
   torch::Tensor node_;

@@ -42,7 +42,18 @@ symgnn::Cell make_cell(const Doubles &vectors, const Booleans &periodic) {
   return cell;
 }
 
-Doubles annotate_one(symgnn::Annotator &annotator, const Input &input) {
+/// Ctrl-C and what `report` raises end the work between chunks.
+void report_to_python(const py::object &report, std::int64_t layer, double share) {
+  const py::gil_scoped_acquire locked;
+  if (PyErr_CheckSignals() != 0) {
+    throw py::error_already_set();
+  }
+  if (!report.is_none()) {
+    report(layer, share);
+  }
+}
+
+Doubles annotate_one(symgnn::Annotator &annotator, const Input &input, const py::object &report) {
   const auto &[positions, species, vectors, periodic] = input;
   const py::ssize_t n = positions.ndim() == 2 ? positions.shape(0) : -1;
   check_shape(positions, {n, 3}, "positions");
@@ -52,7 +63,9 @@ Doubles annotate_one(symgnn::Annotator &annotator, const Input &input) {
   std::vector<double> values;
   {
     const py::gil_scoped_release unlocked;
-    values = annotator.annotate(structure);
+    values = annotator.annotate(structure, [&report](std::int64_t layer, double share) {
+      report_to_python(report, layer, share);
+    });
   }
   const auto outputs = static_cast<py::ssize_t>(annotator.model().metadata().outputs.size());
   Doubles result({n, outputs});
@@ -60,11 +73,12 @@ Doubles annotate_one(symgnn::Annotator &annotator, const Input &input) {
   return result;
 }
 
-std::vector<Doubles> annotate(symgnn::Annotator &annotator, const std::vector<Input> &inputs) {
+std::vector<Doubles> annotate(symgnn::Annotator &annotator, const std::vector<Input> &inputs,
+                              const py::object &report) {
   std::vector<Doubles> results;
   results.reserve(inputs.size());
   for (const Input &input : inputs) {
-    results.push_back(annotate_one(annotator, input));
+    results.push_back(annotate_one(annotator, input, report));
     if (PyErr_CheckSignals() != 0) {
       throw py::error_already_set();
     }
@@ -154,9 +168,9 @@ PYBIND11_MODULE(_core, module) {
            }),
            py::arg("path"), py::arg("device") = "auto", py::arg("threads") = 0,
            py::arg("chunk") = 0, py::arg("skin") = 0.0)
-      .def("annotate", &annotate, py::arg("structures"),
+      .def("annotate", &annotate, py::arg("structures"), py::arg("report") = py::none(),
            "Barriers of structures (positions [N, 3], species [N], cell [3, 3], pbc [3]), Å: "
-           "a list of arrays [N, outputs], eV.")
+           "a list of arrays [N, outputs], eV. report(layer, share): how far the work is.")
       .def_property_readonly(
           "metadata_json",
           [](const symgnn::Annotator &self) { return self.model().metadata().json; })

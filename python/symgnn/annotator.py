@@ -20,10 +20,12 @@ from symgnn._native import load_core
 from symgnn.errors import ModelError, NovelStructureWarning, StructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from os import PathLike
 
     from numpy.typing import NDArray
+
+    Report = Callable[[int, float], None]
 
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
 """Folder of the models that ship with the package."""
@@ -121,8 +123,16 @@ class Annotator:
         """Device that the network runs on, such as ``cpu`` or ``cuda:0``."""
         return str(self._core.device)
 
-    def predict(self, structures: Sequence[Atoms]) -> list[NDArray[np.float64]]:
+    def predict(
+        self, structures: Sequence[Atoms], *, report: Report | None = None
+    ) -> list[NDArray[np.float64]]:
         """Predict without touching the structures.
+
+        Args:
+            structures: any number of them.
+            report: called now and then while a large structure is worked on, with the layer of the
+                model (0 to ``layers`` − 1) and the share of it that is done. What it raises ends the
+                work, as Ctrl-C does.
 
         Returns:
             One array [N, outputs] per structure, eV.
@@ -135,14 +145,18 @@ class Annotator:
             (atoms.positions, self._species_of(atoms), atoms.cell.array, atoms.pbc)
             for atoms in structures
         ]
-        predictions: list[NDArray[np.float64]] = self._core.annotate(inputs)
+        predictions: list[NDArray[np.float64]] = self._core.annotate(inputs, report)
         return predictions
 
     @overload
-    def annotate(self, structures: Atoms) -> Atoms: ...
+    def annotate(self, structures: Atoms, *, report: Report | None = None) -> Atoms: ...
     @overload
-    def annotate(self, structures: Iterable[Atoms]) -> list[Atoms]: ...
-    def annotate(self, structures: Atoms | Iterable[Atoms]) -> Atoms | list[Atoms]:
+    def annotate(
+        self, structures: Iterable[Atoms], *, report: Report | None = None
+    ) -> list[Atoms]: ...
+    def annotate(
+        self, structures: Atoms | Iterable[Atoms], *, report: Report | None = None
+    ) -> Atoms | list[Atoms]:
         """Set ``arrays["energy_barrier"]`` [N], eV, and say in ``info`` where it came from.
 
         ``energy_barrier_std`` (eV) and ``energy_barrier_ood`` (0 to 1) are set too if the model has
@@ -152,6 +166,7 @@ class Annotator:
 
         Args:
             structures: one structure, or any iterable of them (changed in place).
+            report: as in :meth:`predict`.
 
         Returns:
             The same structure, or a list of the same structures.
@@ -160,9 +175,11 @@ class Annotator:
             StructureError: as in :meth:`predict`; none of the structures is changed then.
         """
         if isinstance(structures, Atoms):
-            return self.annotate([structures])[0]
+            return self.annotate([structures], report=report)[0]
         annotated = list(structures)
-        for atoms, prediction in zip(annotated, self.predict(annotated), strict=True):
+        for atoms, prediction in zip(
+            annotated, self.predict(annotated, report=report), strict=True
+        ):
             for name in keys.PREDICTIONS:  # what another model said would pass for ours
                 atoms.arrays.pop(name, None)
             for column, output in enumerate(self.outputs):

@@ -97,6 +97,12 @@ def _annotate_file(
     from symgnn.structures import STANDARD_STREAM, StructureWriter, iterate_structures
 
     barriers: list[NDArray[np.float64]] = []
+    layers = annotator.metadata["layers"]
+
+    def show(layer: int, share: float) -> None:
+        counted = f"{source} {len(barriers)} structures"
+        line.show(f"{counted}, in the next: layer {layer + 1} of {layers}, {share:.0%}")
+
     writer = StructureWriter(target, output_format)
     try:
         with writer:
@@ -104,7 +110,7 @@ def _annotate_file(
                 try:
                     with warnings.catch_warnings(record=True) as caught:
                         warnings.simplefilter("always", NovelStructureWarning)
-                        annotator.annotate(atoms)
+                        annotator.annotate(atoms, report=show)
                     for item in caught:
                         line.say(f"warning: {source}, structure {len(barriers)}: {item.message}")
                 except SymGNNError as error:
