@@ -1,4 +1,4 @@
-"""What does averaging cost at 300 K, and what the glass itself has done meanwhile?
+"""What does averaging cost at 300 K, apart from what the glass itself has done meanwhile?
 
 Each labeled glass ran at 300 K and was averaged over 1 ps (`thermal_copies.py`). Barriers of the
 average are held against the labels, beside those of the minimum that the labels belong to, and of
@@ -7,7 +7,8 @@ one, with barriers of its own. By maps that were fitted without the glass and it
 
     python benchmarks/averages.py [FOLDER] [--preset drag]
 
-FOLDER is that of `cuzr.py`, which makes copies and fits. Relaxed copies are kept in FOLDER/relaxed.
+FOLDER is that of `cuzr.py`, which makes copies and fits. Relaxed copies are kept in FOLDER/relaxed,
+and made again where copies are newer.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ REARRANGED = 0.3
 """Å, from the minimum of the labels, without the drift of the whole glass."""
 
 
-def relaxed(copies: list[Atoms], path: Path) -> list[Atoms]:
+def relaxed(copies: Path, path: Path) -> list[Atoms]:
     """The minima that copies of a glass relax into with the 2009 potential, kept in a file."""
-    if not path.exists():
+    if not path.exists() or path.stat().st_mtime < copies.stat().st_mtime:
         minima = []
-        for copy in copies:
+        for copy in read_structures(copies):
             with tempfile.TemporaryDirectory() as name:
                 run_glass(Path(name), copy, RELAX)
                 (end,) = read_structures(Path(name) / "relaxed.dump", elements=["Cu", "Zr"])
@@ -88,8 +89,28 @@ class HeldOut:
             return predict_held_out(self.model, self.groups[number], item).numpy()
 
 
+def print_rows(model: HeldOut, number: int, folder: Path) -> None:
+    """A row for each copy of a glass, by picosecond of its run."""
+    name = NAMES[number]
+    (glass,) = read_structures(folder / "data" / f"{name}.xyz")
+    copies = folder / "thermal" / f"{name}.xyz"
+    minima = relaxed(copies, folder / "relaxed" / f"{name}.xyz")
+    label = glass.arrays[ENERGY_BARRIER]
+    reference = model.predict(number, glass)
+    for picosecond, average, minimum in zip((4, 5), read_structures(copies), minima, strict=True):
+        barriers, own = (model.predict(number, atoms) for atoms in (average, minimum))
+        pearson = [np.corrcoef(x, label)[0, 1] for x in (reference, barriers, own)]
+        print(
+            f"{name:15s}  {picosecond}   {pearson[0]:.3f}    {pearson[1]:.3f}    "
+            f"{pearson[2]:.3f}   {pearson[1] - pearson[2]:+.3f}   "
+            f"{barriers.mean() - reference.mean():+.3f}   {barriers.mean() - own.mean():+.3f}"
+            f"    {moved(minimum, glass):.1%}",
+            flush=True,
+        )
+
+
 def main() -> None:
-    """Print a row for each copy of each glass, and the means of those that stay glasses."""
+    """Print a row for each copy of each glass."""
     parser = argparse.ArgumentParser(description=__doc__)
     build = Path(__file__).resolve().parents[1] / "build" / "cuzr"
     parser.add_argument("folder", type=Path, nargs="?", default=build)
@@ -105,22 +126,8 @@ def main() -> None:
     print("glass left out   ps  labeled  average  own     differ-  labeled  own       atoms moved")
     print("                     minimum           minimum ence     minimum  minimum   ", end="")
     print(f"by {REARRANGED:g} A")
-    for number, name in enumerate(NAMES):
-        (glass,) = read_structures(options.folder / "data" / f"{name}.xyz")
-        copies = read_structures(options.folder / "thermal" / f"{name}.xyz")
-        minima = relaxed(copies, options.folder / "relaxed" / f"{name}.xyz")
-        label = glass.arrays[ENERGY_BARRIER]
-        reference = model.predict(number, glass)
-        for picosecond, average, minimum in zip((4, 5), copies, minima, strict=True):
-            barriers, own = (model.predict(number, atoms) for atoms in (average, minimum))
-            pearson = [np.corrcoef(x, label)[0, 1] for x in (reference, barriers, own)]
-            print(
-                f"{name:15s}  {picosecond}   {pearson[0]:.3f}    {pearson[1]:.3f}    "
-                f"{pearson[2]:.3f}   {pearson[1] - pearson[2]:+.3f}   "
-                f"{barriers.mean() - reference.mean():+.3f}   {barriers.mean() - own.mean():+.3f}"
-                f"    {moved(minimum, glass):.1%}",
-                flush=True,
-            )
+    for number in range(len(NAMES)):
+        print_rows(model, number, options.folder)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from symgnn._native import check_torch_version
 from symgnn.errors import StructureError, SymGNNError
 from symgnn.export import export_random
 from symgnn.graph import build_graph
+from symgnn.samples import sample_glass
 from tiny_model import CUTOFF, ELEMENTS, tiny_network, write_tiny_model
 
 if TYPE_CHECKING:
@@ -272,7 +275,31 @@ def test_reports_how_far_it_is(paper, glass, threads) -> None:
 
     with pytest.raises(RuntimeError, match="enough of layer 0"):
         annotator.annotate(glass, report=refuse)
+    with pytest.raises(SymGNNError, match="while it reports"):
+        annotator.predict([glass], report=lambda *_: annotator.predict([glass]))
     np.testing.assert_array_equal(annotator.predict([glass])[0], expected)
+
+
+def test_signals_do_not_wait_for_a_large_structure() -> None:
+    annotator = Annotator("cuzr-drag", chunk=20, threads=1)
+    glass = sample_glass()
+    atoms = glass[glass.positions[:, 2] < 20.0]
+    began = time.perf_counter()
+    annotator.predict([atoms])
+    whole = time.perf_counter() - began
+
+    def ring(number: int, frame: object) -> None:
+        raise TimeoutError
+
+    former = signal.signal(signal.SIGALRM, ring)
+    try:
+        began = time.perf_counter()
+        signal.setitimer(signal.ITIMER_REAL, 0.2 * whole)
+        with pytest.raises(TimeoutError):
+            annotator.predict([atoms])
+        assert time.perf_counter() - began < 0.7 * whole
+    finally:
+        signal.signal(signal.SIGALRM, former)
 
 
 def test_a_negative_chunk_is_refused(models) -> None:

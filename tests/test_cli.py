@@ -18,7 +18,6 @@ import pytest
 
 from symgnn.annotator import Annotator
 from symgnn.cli import VERBS, run
-from symgnn.samples import sample_glass
 from symgnn.structures import read_structures, write_structures
 
 if TYPE_CHECKING:
@@ -291,29 +290,6 @@ def test_ctrl_c_loses_nothing_that_was_written(tmp_path: Path, model: str, glass
     assert f"interrupted after {len(kept)} structure" in message
     assert 0 < len(kept) < 1500
     assert all("energy_barrier" in atoms.arrays for atoms in kept)
-
-
-@pytest.mark.usefixtures("children_heed_ctrl_c")
-def test_ctrl_c_does_not_wait_for_a_large_structure(tmp_path: Path) -> None:
-    """Of 24,000 atoms, on which `cuzr-drag` works for a minute."""
-    write_structures(tmp_path / "large.xyz", [sample_glass().repeat(2)])
-    process = subprocess.Popen(
-        [SYMGNN, "annotate", tmp_path / "large.xyz", "-m", "cuzr-drag", "-o", tmp_path / "out.xyz"],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if any(tmp_path.glob(".unfinished-*")):
-            break
-        time.sleep(0.05)
-    time.sleep(2.0)
-    process.send_signal(signal.SIGINT)
-    _, message = process.communicate(timeout=20)
-    assert process.returncode == 1
-    assert "interrupted after 0 structures" in message
-    assert not (tmp_path / "out.xyz").exists()
 
 
 @pytest.mark.parametrize("verb", ["annotate", "quench"])

@@ -54,7 +54,15 @@ Annotator::Annotator(const std::string &path, const AnnotatorOptions &options)
 }
 
 std::vector<double> Annotator::annotate(const Structure &structure, const Report &report) {
+  if (working_ == std::this_thread::get_id()) {
+    throw Error("an annotator was asked for barriers while it reports on others; use a second one");
+  }
   const std::lock_guard<std::mutex> alone(busy_);
+  working_ = std::this_thread::get_id();
+  struct Finally {
+    std::atomic<std::thread::id> &working;
+    ~Finally() { working = std::thread::id(); }
+  } const finally{working_};
   if (structure.n == 0) {
     throw StructureError("the structure has no atoms");
   }

@@ -1,8 +1,10 @@
 #ifndef SYMGNN_CORE_ANNOTATOR_H
 #define SYMGNN_CORE_ANNOTATOR_H
 
+#include <atomic>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "evaluation.h"
@@ -25,7 +27,7 @@ class Annotator {
  public:
   Annotator(const std::string &path, const AnnotatorOptions &options);
 
-  /// One call at a time; others wait.
+  /// One call at a time; others wait, and `report` makes none.
   /// n × outputs, row-major, eV. Throws Error for a structure without atoms or with bad numbers.
   std::vector<double> annotate(const Structure &structure, const Report &report = {});
 
@@ -39,6 +41,7 @@ class Annotator {
 
   AnnotatorOptions options_;
   std::mutex busy_;
+  std::atomic<std::thread::id> working_{};  ///< the thread that `busy_` belongs to
   Model model_;
   SkinList list_;
 };

@@ -13,8 +13,8 @@
 
 namespace symgnn {
 
-/// Called by the thread that waits for an evaluation, whenever it has worked through a chunk: the
-/// layer, and the share of its chunks that are done. What it throws ends the evaluation.
+/// Called by the thread that waits for an evaluation, after each chunk of its own: the layer, and
+/// the share of its chunks that are done (on a GPU: queued). What it throws ends the evaluation.
 using Report = std::function<void(std::int64_t layer, double share)>;
 
 /// A network on a graph, layer by layer and chunk by chunk.

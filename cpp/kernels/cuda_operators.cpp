@@ -163,7 +163,14 @@ Tensor drag_energies_cuda(const Tensor &given_species, const Tensor &given_index
                           const Tensor &given_vector, const DragEnergiesInputs &given) {
   const Tensor species = given_species.contiguous(), edge_index = given_index.contiguous();
   const Tensor edge_vector = given_vector.contiguous();
-  TORCH_CHECK(edge_index.numel() > 0, "a graph needs at least one edge");
+  const std::int64_t edges = edge_vector.size(0);
+  TORCH_CHECK(edges > 0, "a graph needs at least one edge");
+  TORCH_CHECK(edge_index.sizes() == at::IntArrayRef({2, edges}) &&
+                  edge_vector.sizes() == at::IntArrayRef({edges, 3}) && species.dim() == 1,
+              "species is [N], edge_index [2, E] and edge_vector [E, 3]");
+  TORCH_CHECK(
+      species.device() == edge_vector.device() && edge_index.device() == edge_vector.device(),
+      "drag_energies needs species, edge_index and edge_vector on one device");
   const c10::DeviceGuard guard(edge_vector.device());
   void *const stream = current_stream(edge_vector);
   const DragEnergiesInputs inputs = given.with(edge_vector.options());
@@ -172,7 +179,7 @@ Tensor drag_energies_cuda(const Tensor &given_species, const Tensor &given_index
               "species must be from 0 to the number of elements minus 1");
   const std::int64_t first_center = edge_index[0][0].item<std::int64_t>();
   const std::int64_t rows = edge_index[0][-1].item<std::int64_t>() - first_center + 1;
-  const Tensor result = torch::empty({rows, inputs.columns()}, edge_vector.options());
+  Tensor result = torch::empty({rows, inputs.columns()}, edge_vector.options());
   AT_DISPATCH_FLOATING_TYPES(edge_vector.scalar_type(), "drag_energies", [&] {
     auto task = make_task<scalar_t>(inputs);
     task.species = species.data_ptr<std::int64_t>();
@@ -190,6 +197,10 @@ Tensor drag_energies_cuda(const Tensor &given_species, const Tensor &given_index
     const Tensor largest = counts.amax(0).cpu();
     const kernels::DragCounts most{largest[0].item<std::int32_t>(),
                                    largest[1].item<std::int32_t>()};
+    if (!kernels::drag_energies_fit_cuda(task, most)) {
+      result = drag_energies_elsewhere(species, edge_index, edge_vector, given);
+      return;
+    }
     const Tensor workspace =
         make_workspace(kernels::drag_energies_workspace(rows, most), edge_vector);
     check(kernels::drag_energies_cuda(task, rows, most, pointer<std::uint8_t>(workspace), stream));

@@ -117,6 +117,18 @@ __global__ void __launch_bounds__(kThreads, resident) run(Kernel kernel) {
   kernel(Block(shared));
 }
 
+/// Shared memory that the current device lends a block at most, bytes; 0 where it cannot be asked.
+inline std::size_t most_shared_bytes() {
+  int device = 0, bytes = 0;
+  if (cudaGetDevice(&device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) !=
+          cudaSuccess) {
+    cudaGetLastError();  // or the next call would report it again
+    return 0;
+  }
+  return static_cast<std::size_t>(bytes);
+}
+
 /// Queue `blocks` blocks with `shared_bytes` of shared memory each, `resident` of which should find
 /// registers on a multiprocessor at once. Null, or what went wrong.
 template <int resident, typename Kernel>
@@ -142,6 +154,8 @@ const char *launch(const Kernel &kernel, std::int64_t blocks, std::size_t shared
 }
 
 #else
+
+inline std::size_t most_shared_bytes() { return SIZE_MAX; }
 
 template <int resident, typename Kernel>
 const char *launch(const Kernel &kernel, std::int64_t blocks, std::size_t shared_bytes, void *) {

@@ -139,16 +139,13 @@ Tensor drag_energies_cpu(const Tensor &species, const Tensor &edge_index, const 
   return result;
 }
 
-#ifndef SYMGNN_CUDA
-/// Without the kernel for GPUs, structures on them are sent to the processor, and energies back.
+}  // namespace
+
 Tensor drag_energies_elsewhere(const Tensor &species, const Tensor &edge_index,
                                const Tensor &edge_vector, const DragEnergiesInputs &inputs) {
   return drag_energies_cpu(species.cpu(), edge_index.cpu(), edge_vector.cpu(), inputs)
       .to(edge_vector.device());
 }
-#endif
-
-}  // namespace
 
 void register_drag_energies(torch::Library &library) {
   library.def(kSchema);

@@ -11,10 +11,10 @@ namespace {
 // A block takes one center at a time; a thread, one atom that moves in one direction of dragging.
 // Neighbors are listed from both sides, so that nobody adds to another's force.
 //
-// Floor on an H200 for the model cuzr-drag, whose centers have 130 atoms that move, 45 neighbors
-// each, 13 directions and 62 steps: 4.7 million pairs of some 35 operations. That is 2.5 µs of its
-// arithmetic (67 TFLOP/s), 20 ms for 8,000 atoms; positions are in shared memory, lists and tables
-// in L1.
+// Floor on an H200 for the model cuzr-drag, whose centers have 130 atoms that move, with 45
+// neighbors each: 12 steps of all, then 50 in each of 13 directions are 3.9 million pairs of some
+// 35 operations. That is 2 µs of its arithmetic (67 TFLOP/s), 16 ms for 8,000 atoms; positions are
+// in shared memory, lists and tables in L1.
 
 /// Directions that are dragged at once: what their positions need fits in shared memory.
 constexpr int kDirections = 8;
@@ -538,10 +538,15 @@ std::size_t drag_energies_workspace(std::int64_t rows, const DragCounts &largest
 }
 
 template <typename scalar>
+bool drag_energies_fit_cuda(const DragEnergies<scalar> &task, const DragCounts &largest) {
+  return typename DragKernel<scalar>::Shared(task, largest, nullptr).size <= most_shared_bytes();
+}
+
+template <typename scalar>
 const char *drag_energies_cuda(const DragEnergies<scalar> &task, std::int64_t rows,
                                const DragCounts &largest, void *workspace, void *stream) {
   using Kernel = DragKernel<scalar>;
-  constexpr int kResident = sizeof(scalar) == sizeof(float) ? 4 : 2;
+  constexpr int kResident = sizeof(scalar) == sizeof(float) ? 3 : 1;  // by shared memory
   return launch<kResident>(Kernel{task, rows, largest, static_cast<std::int32_t *>(workspace)},
                            blocks_for(rows), typename Kernel::Shared(task, largest, nullptr).size,
                            stream);
@@ -551,6 +556,8 @@ template const char *count_dragged_cuda(const DragEnergies<float> &, std::int64_
                                         void *);
 template const char *count_dragged_cuda(const DragEnergies<double> &, std::int64_t, DragCounts *,
                                         void *);
+template bool drag_energies_fit_cuda(const DragEnergies<float> &, const DragCounts &);
+template bool drag_energies_fit_cuda(const DragEnergies<double> &, const DragCounts &);
 template const char *drag_energies_cuda(const DragEnergies<float> &, std::int64_t,
                                         const DragCounts &, void *, void *);
 template const char *drag_energies_cuda(const DragEnergies<double> &, std::int64_t,

@@ -25,6 +25,10 @@ const char *count_dragged_cuda(const DragEnergies<scalar> &task, std::int64_t ro
 /// Bytes that `drag_energies_cuda` needs for lists of neighbors; `largest` of the counts, each.
 std::size_t drag_energies_workspace(std::int64_t rows, const DragCounts &largest);
 
+/// Does the GPU lend a block enough shared memory for such centers?
+template <typename scalar>
+bool drag_energies_fit_cuda(const DragEnergies<scalar> &task, const DragCounts &largest);
+
 /// The rows of task.energies.
 template <typename scalar>
 const char *drag_energies_cuda(const DragEnergies<scalar> &task, std::int64_t rows,

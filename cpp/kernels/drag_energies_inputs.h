@@ -46,6 +46,11 @@ struct DragEnergiesInputs {
   }
 };
 
+/// Energies by the CPU, for a graph on another device; on that device.
+torch::Tensor drag_energies_elsewhere(const torch::Tensor &species, const torch::Tensor &edge_index,
+                                      const torch::Tensor &edge_vector,
+                                      const DragEnergiesInputs &inputs);
+
 /// The operator, of what `run(species, edge_index, edge_vector, inputs)` does.
 template <torch::Tensor (*run)(const torch::Tensor &, const torch::Tensor &, const torch::Tensor &,
                                const DragEnergiesInputs &)>

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <chrono>
 #include <tuple>
 
 #include "core/annotator.h"
@@ -63,8 +64,16 @@ Doubles annotate_one(symgnn::Annotator &annotator, const Input &input, const py:
   std::vector<double> values;
   {
     const py::gil_scoped_release unlocked;
-    values = annotator.annotate(structure, [&report](std::int64_t layer, double share) {
-      report_to_python(report, layer, share);
+    // Without a report, other threads of Python are not disturbed more often than Ctrl-C asks for.
+    using Clock = std::chrono::steady_clock;
+    constexpr std::chrono::milliseconds kPatience{100};
+    Clock::time_point last = Clock::now();
+    const bool reports = !report.is_none();
+    values = annotator.annotate(structure, [&](std::int64_t layer, double share) {
+      if (reports || Clock::now() - last > kPatience) {
+        report_to_python(report, layer, share);
+        last = Clock::now();
+      }
     });
   }
   const auto outputs = static_cast<py::ssize_t>(annotator.model().metadata().outputs.size());

@@ -131,8 +131,8 @@ class Annotator:
         Args:
             structures: any number of them.
             report: called now and then while a large structure is worked on, with the layer of the
-                model (0 to ``layers`` − 1) and the share of it that is done. What it raises ends the
-                work, as Ctrl-C does.
+                model (0 to ``layers`` − 1) and the share of it that is done. What it raises ends
+                the work, as Ctrl-C does.
 
         Returns:
             One array [N, outputs] per structure, eV.

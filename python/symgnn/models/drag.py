@@ -11,8 +11,8 @@ Jónsson, in: Progress in Theoretical Chemistry and Physics 5, 269 (2000)), with
 Energies are those of pairs: an embedded-atom potential at the mean density of each element, see
 ``training.pair_energies``.
 
-Written for TorchScript. It defines the energies; a compiled operator computes them, on the CPU for
-structures on GPUs too (cpp/kernels/drag_energies.h).
+Written for TorchScript. It defines the energies; a compiled operator computes them
+(cpp/kernels/drag_energies.h).
 """
 
 from typing import Self
