@@ -1,6 +1,6 @@
 """Does a network know something of barriers that ridge does not?
 
-    python benchmarks/mixture.py [--network symgnn_best]
+    python benchmarks/mixture.py [--network symgnn_best] [--ridge ridge_drag]
 
 Pearson correlation on the glasses left out, for ridge, for a network, and for their weighted means
 (both with mean 0 and variance 1 first), on every split that `table1.py` has finished for both, with
@@ -26,18 +26,19 @@ WEIGHTS = (0.1, 0.2, 0.3, 0.4, 0.5)
 
 
 def main() -> None:
-    """Write results/mixture_NETWORK.txt."""
+    """Write results/mixture_NETWORK.txt, or mixture_NETWORK_with_RIDGE.txt."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="symgnn_best")
+    parser.add_argument("--ridge", default=RIDGE, help="a row that is no network")
     options = parser.parse_args()
 
     data = glasses.Data(glasses.PUBLISHED)
     lines = [
-        f"Pearson correlation: ridge, {options.network}, and their means, by weight of the network",
+        f"Pearson correlation: {options.ridge}, {options.network} and means, by weight of the latter",
         f"{'split':20}{'glass':12}{'ridge':>8}{'network':>8}"
         + "".join(f"{weight:8.1f}" for weight in WEIGHTS),
     ]
-    ridge, network = rows.load_rows(FOLDER / "table1", [RIDGE, options.network])
+    ridge, network = rows.load_rows(FOLDER / "table1", [options.ridge, options.network])
     for split in data.splits:
         _, held_out = data.parts(split)
         jobs = [
@@ -54,7 +55,8 @@ def main() -> None:
             scores = "".join(f"{np.corrcoef(m, label)[0, 1]:8.4f}" for m in mixed)
             lines.append(f"{split:20}{glass:12}{scores}")
     text = "\n".join(lines) + "\n"
-    (FOLDER / "results" / f"mixture_{options.network}.txt").write_text(text, encoding="utf-8")
+    name = options.network + ("" if options.ridge == RIDGE else f"_with_{options.ridge}")
+    (FOLDER / "results" / f"mixture_{name}.txt").write_text(text, encoding="utf-8")
     print(text, end="")
 
 
