@@ -34,7 +34,7 @@ def main() -> None:
 
     data = glasses.Data(glasses.PUBLISHED)
     lines = [
-        f"Pearson correlation: {options.ridge}, {options.network} and means, by weight of the latter",
+        f"Pearson correlation: {options.ridge}, {options.network}, means by weight of the latter",
         f"{'split':20}{'glass':12}{'ridge':>8}{'network':>8}"
         + "".join(f"{weight:8.1f}" for weight in WEIGHTS),
     ]
