@@ -299,6 +299,7 @@ def test_signals_do_not_wait_for_a_large_structure() -> None:
             annotator.predict([atoms])
         assert time.perf_counter() - began < 0.7 * whole
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, former)
 
 
