@@ -79,7 +79,7 @@ bench: install
 # The shipped models, anew from the published glasses.
 pretrained: install
 	$(BIN)/python benchmarks/cuzr.py
-	$(BIN)/python benchmarks/cuzr.py --preset drag
+	$(BIN)/python benchmarks/cuzr.py --preset densities
 
 clean:
 	rm -rf build dist site $(BUILD_STAMP) python/*.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -29,7 +29,7 @@ def main() -> None:
             exported = export_random("paper", ["Cu", "Zr"], path, dtype=dtype)
             print(f"paper, {dtype}: |exported - eager| {exported.largest_difference:.1e} eV")
             models[f"paper, {dtype}"] = str(path)
-        models["cuzr, float32"] = "cuzr"
+        models["cuzr-fast, float32"] = "cuzr-fast"
         for name, model in models.items():
             for glass in glasses:
                 for result in compare_with_lammps(model, glass, ranks=(1, 2, 4)):

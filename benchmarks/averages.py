@@ -5,7 +5,7 @@ average are held against the labels, beside those of the minimum that the labels
 the minimum that the average itself relaxes into: where the glass has rearranged, that is another
 one, with barriers of its own. By maps that were fitted without the glass and its relatives.
 
-    python benchmarks/averages.py [FOLDER] [--preset drag]
+    python benchmarks/averages.py [FOLDER] [--preset densities]
 
 FOLDER is that of `cuzr.py`, which makes copies and fits. Relaxed copies are kept in FOLDER/relaxed,
 and made again where copies are newer.
@@ -29,7 +29,6 @@ from symgnn.files import written_whole
 from symgnn.graph import build_graph
 from symgnn.keys import ENERGY_BARRIER
 from symgnn.training.checkpoint import load_checkpoint, restore_model
-from symgnn.training.config import preset
 from symgnn.training.dataset import LabeledGraph
 from symgnn.training.regression import predict_held_out
 
@@ -114,10 +113,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     build = Path(__file__).resolve().parents[1] / "build" / "cuzr"
     parser.add_argument("folder", type=Path, nargs="?", default=build)
-    parser.add_argument("--preset", default="cuzr", choices=["cuzr", "drag"])
+    parser.add_argument("--preset", default="drag", choices=["drag", "densities"])
     options = parser.parse_args()
-    run = "drag" if options.preset == "drag" else preset("cuzr").output
-    checkpoint = options.folder / run / "best.ckpt"
+    checkpoint = options.folder / options.preset / "best.ckpt"
     if not checkpoint.exists():
         print(f"left out: no fit in {checkpoint.parent}; cuzr.py makes it")
         return

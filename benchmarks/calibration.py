@@ -4,7 +4,7 @@ Each labeled glass is left out in turn, with its relatives (`relatives.py`): a p
 the others with their thermal copies, its uncertainty included, and the labels of the glass are
 counted inside the intervals that it predicts.
 
-    python benchmarks/calibration.py [FOLDER] [--preset drag] [--plot PICTURE]
+    python benchmarks/calibration.py [FOLDER] [--preset densities] [--plot PICTURE]
 
 FOLDER is that of `cuzr.py`, which makes the copies.
 """
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     build = Path(__file__).resolve().parents[1] / "build" / "cuzr"
     parser.add_argument("folder", type=Path, nargs="?", default=build)
-    parser.add_argument("--preset", default="cuzr", choices=["cuzr", "drag"])
+    parser.add_argument("--preset", default="drag", choices=["drag", "densities"])
     parser.add_argument("--plot", type=Path, help="the reliability diagram")
     options = parser.parse_args()
     if not (options.folder / "thermal").is_dir():

@@ -6,8 +6,8 @@ edges and neighbors that matter most with random ones, and writes interpretation
 
     python benchmarks/interpretation.py [MODEL ...] [--atoms 30] [--output benchmarks/results]
 
-The committed results: `cuzr --atoms 30`, and a network of the paper's architecture that has learned
-next to nothing, `--atoms 6`: the best epoch, the second, of the row symgnn_paper of `table1.py`
+The committed results: `cuzr-fast --atoms 30`, and a network of the paper's architecture that has
+learned next to nothing, `--atoms 6`: the best epoch, the second, of row symgnn_paper of `table1.py`
 (standard split, seed 0), stopped early and exported to symgnn.pt.
 """
 
@@ -262,7 +262,7 @@ def ranged(values: tuple[float, float, float]) -> str:
 def main() -> None:
     """Explain what is missing, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", default=["cuzr"])
+    parser.add_argument("models", nargs="*", default=["cuzr-fast"])
     parser.add_argument(
         "--atoms", type=int, nargs="+", default=[30], help="of each glass; one number per model"
     )

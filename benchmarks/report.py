@@ -87,7 +87,7 @@ def measure(browser: Browser, atoms: int) -> dict[str, Any]:
     slab = sample_slab(atoms)
     with warnings.catch_warnings():  # surfaces, which the model does not know
         warnings.simplefilter("ignore", NovelStructureWarning)
-        Annotator("cuzr").annotate(slab)
+        Annotator("cuzr-fast").annotate(slab)
     with tempfile.TemporaryDirectory() as folder:
         structure, output = Path(folder) / "slab.xyz", Path(folder) / "slab.html"
         write_structures(structure, [slab])

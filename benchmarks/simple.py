@@ -1,9 +1,9 @@
 """How few named quantities explain the barriers, and the shipped model `simple`: one command.
 
 Forward selection among averages of local quantities (`symgnn.models.formula`), once for the labels
-and once for the predictions of `cuzr`. All of it, the selection and the smoothing length included,
-is done anew without each of the seven labeled glasses, and scored on the glass left out. What
-`cuzr` predicts for a glass, and what a formula learns from it, come from the fit of `cuzr` without
+and once for the predictions of `cuzr-fast`. All of it, the selection and the smoothing length
+included, is done anew without each of the seven labeled glasses, and scored on the glass left out.
+What `cuzr-fast` predicts for a glass, and what a formula learns from it, come from its fit without
 that glass. The number of terms, at most eight, is the smallest whose mean correlation lies within
 one standard error (over glasses) of the best.
 
@@ -27,7 +27,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-import symgnn.operators  # noqa: F401  cuzr runs on them
+import symgnn.operators  # noqa: F401  cuzr-fast runs on them
 from relatives import families_of
 from symgnn.annotator import NOVEL, PRETRAINED, Annotator
 from symgnn.export import export_checkpoint
@@ -75,7 +75,7 @@ FOREIGN = ("Voronoi volume", "Voronoi <0,0,12,0>", "share of Zr", "potential ene
 
 @dataclass
 class Glass:
-    """Averages [smoothing][N, candidates + foreign], species, label and fits of cuzr [N, M].
+    """Averages [smoothing][N, candidates + foreign], species, label and fits of cuzr-fast [N, M].
 
     ``family`` is that of the glass among the labeled ones (`relatives.py`): M is one fit to all and
     one without each family.
@@ -109,7 +109,7 @@ def read_glass(name: str, family: int, folder: Path, terms: list[Term]) -> Glass
             averages = []
             for model.smoothing in SMOOTHING:
                 averages.append(model.step(1, own, edge, graph.edge_index)[0].numpy())
-            cuzr = torch.jit.load(PRETRAINED / "cuzr.pt")
+            cuzr = torch.jit.load(PRETRAINED / "cuzr-fast.pt")
             node, edge = cuzr.start(graph.species, graph.edge_vector)
             for layer in range(ExportedDensityRegression.layers):
                 node, edge = cuzr.step(layer, node, edge, graph.edge_index)
@@ -408,7 +408,7 @@ def draw(curves: dict[str, list[Scores]], full: Scores, chosen: int, path: Path)
         value = getattr(full, kind)
         low, high = interval(getattr(full, f"{kind}_draws"))
         axis.axhspan(low, high, color="0.5", alpha=0.15, linewidth=0)
-        axis.axhline(value, color="0.3", linestyle="--", label="cuzr, 1,228 features")
+        axis.axhline(value, color="0.3", linestyle="--", label="cuzr-fast, 1,228 features")
         for (name, curve), color, marker in zip(curves.items(), ("C0", "C1"), "os", strict=True):
             values = [getattr(scores, kind) for scores in curve]
             axis.plot(terms, values, marker + "-", color=color, markersize=4, label=name)
@@ -478,13 +478,13 @@ def study(folder: Path, output: Path, say: Callable[[str], None]) -> None:
     say("")
     say("Pearson correlation on glasses left out: mean (95% interval over glasses), pooled, each")
     full = Scores(held_out, truth)
-    say(f"cuzr                     {full.line()}")
+    say(f"cuzr-fast                {full.line()}")
     means = Scores(element_mean(glasses), truth)
     say(f"element mean             {means.line()}")
 
     banks = [Sums(glasses, number, np.arange(len(terms))) for number in range(len(SMOOTHING))]
     curves, of_model, selections = {}, {}, {}
-    for target in ("labels", "cuzr"):
+    for target in ("labels", "cuzr-fast"):
         selection = left_out(glasses, banks, target, MOST)
         selections[target] = selection
         curves[target] = [Scores(found, truth) for found in selection.predictions]
@@ -493,7 +493,7 @@ def study(folder: Path, output: Path, say: Callable[[str], None]) -> None:
         say(f"fitted to {target}, scored on labels")
         for count, scores in enumerate(curves[target], 1):
             say(f"{count:2d} terms                {scores.line()}")
-        say(f"fitted to {target}, scored on what cuzr predicts for the glass it did not see")
+        say(f"fitted to {target}, scored on what cuzr-fast predicts for the glass it did not see")
         for count, scores in enumerate(of_model[target], 1):
             say(f"{count:2d} terms                {scores.line()}")
 
@@ -511,7 +511,7 @@ def study(folder: Path, output: Path, say: Callable[[str], None]) -> None:
         for kind in ("mean", "pooled")
     }
     say(
-        f"cuzr minus {chosen} terms: mean {full.mean - best.mean:.3f} "
+        f"cuzr-fast minus {chosen} terms: mean {full.mean - best.mean:.3f} "
         f"({differences['mean'][0]:.3f} to {differences['mean'][1]:.3f}), pooled "
         f"{full.pooled - best.pooled:.3f} ({differences['pooled'][0]:.3f} to "
         f"{differences['pooled'][1]:.3f})"
@@ -550,11 +550,13 @@ def study(folder: Path, output: Path, say: Callable[[str], None]) -> None:
     extended = with_one_more(glasses, names, selections["labels"], chosen, say)
     result = {
         "bond_lengths": lengths,
-        "cuzr": full.as_dict(),
+        "cuzr-fast": full.as_dict(),
         "element_mean": means.as_dict(),
         "chosen": chosen,
         "curves": {name: [found.as_dict() for found in curve] for name, curve in curves.items()},
-        "of_cuzr": {name: [found.as_dict() for found in curve] for name, curve in of_model.items()},
+        "of_cuzr_fast": {
+            name: [found.as_dict() for found in curve] for name, curve in of_model.items()
+        },
         "selected": {
             target: [
                 {"without": name, "smoothing": found[0], "terms": [names[k] for k in found[1]]}
@@ -562,12 +564,12 @@ def study(folder: Path, output: Path, say: Callable[[str], None]) -> None:
             ]
             for target, selection in selections.items()
         },
-        "difference_to_cuzr": differences,
+        "difference_to_cuzr_fast": differences,
         "alone": alone,
         "extended": extended,
     }
     (output / "simple.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    named = {"fitted to labels": curves["labels"], "distilled from cuzr": curves["cuzr"]}
+    named = {"fitted to labels": curves["labels"], "distilled from cuzr-fast": curves["cuzr-fast"]}
     draw(named, full, chosen, output / "simple.png")
 
 

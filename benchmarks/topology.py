@@ -9,7 +9,7 @@
 
     python benchmarks/topology.py [--parts exactness barriers explanations] [--explanations FOLDER]
 
-Explanations of 30 atoms of each glass by the model `cuzr` are made where their folder lacks them.
+Explanations of 30 atoms of each glass by `cuzr-fast` are made where their folder lacks them.
 Parts that are not asked for stay as they are in the results.
 """
 
@@ -306,14 +306,14 @@ def draw(partial: dict, path: Path) -> None:
 
 
 def explain_atoms(structures: dict, folder: Path) -> None:
-    """Explanations of random atoms by the model `cuzr`, into NAME.json where that is missing."""
+    """Explanations of random atoms by `cuzr-fast`, into NAME.json where that is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = ExplanationSettings(leave_out=0, draws=1)
     for name, atoms in structures.items():
         path = folder / f"{name}.json"
         if not path.exists():
             chosen = np.random.default_rng(0).choice(len(atoms), EXPLAINED, replace=False)
-            explainer = Explainer(atoms, "cuzr", settings)
+            explainer = Explainer(atoms, "cuzr-fast", settings)
             explanations = explainer.explain(sorted(chosen.tolist()))
             write_explanations(path, explanations, explainer.provenance(f"{name}.xyz"))
 

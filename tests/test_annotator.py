@@ -176,7 +176,7 @@ def test_parts_of_a_large_graph_give_the_whole(models, glass) -> None:
     np.testing.assert_allclose(results[3][0], eager_barriers(large), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("model", ["paper", "cuzr"])
+@pytest.mark.parametrize("model", ["paper", "cuzr-fast"])
 @pytest.mark.parametrize("chunk", [1, 7, 64, 10**6])
 def test_chunks_change_nothing_beyond_rounding(paper, glass, model, chunk) -> None:
     """A given chunk also means that edge features are computed anew for every layer."""
@@ -281,7 +281,7 @@ def test_reports_how_far_it_is(paper, glass, threads) -> None:
 
 
 def test_signals_do_not_wait_for_a_large_structure() -> None:
-    annotator = Annotator("cuzr-drag", chunk=20, threads=1)
+    annotator = Annotator("cuzr", chunk=20, threads=1)
     glass = sample_glass()
     atoms = glass[glass.positions[:, 2] < 20.0]
     began = time.perf_counter()

@@ -156,14 +156,15 @@ def test_operations_are_what_torch_counts(options: dict[str, Any]) -> None:
 
 def test_eager_is_left_out_where_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark_process, "free_memory", lambda _: 0.5)
-    request = {"kind": "eager", "model": str(find_model("cuzr")), "atoms": 100, "device": "cpu"}
+    model = str(find_model("cuzr-fast"))
+    request = {"kind": "eager", "model": model, "atoms": 100, "device": "cpu"}
     result = benchmark_process.measure({**request, "threads": torch.get_num_threads()})
     assert set(result) == {"skipped"}
     assert "plain torch needs about" in result["skipped"]
 
 
 def test_eager_is_left_out_where_it_takes_hours() -> None:
-    request = {"kind": "eager", "model": str(find_model("cuzr-drag")), "atoms": 100}
+    request = {"kind": "eager", "model": str(find_model("cuzr")), "atoms": 100}
     result = benchmark_process.measure({**request, "device": "cpu", "threads": 1})
     assert result == {
         "skipped": "plain torch only defines what dragging atoms means, and takes hours"
@@ -207,7 +208,7 @@ def test_live_runs_are_paired(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_live_runs_annotate_averages(tmp_path: Path, ranks: int) -> None:
     write_glass(tmp_path, ATOMS)
-    annotation = {"model": find_model("cuzr"), "elements": ["Cu", "Zr"], "device": "cpu"}
+    annotation = {"model": find_model("cuzr-fast"), "elements": ["Cu", "Zr"], "device": "cpu"}
     result = run_simulation(tmp_path, steps=40, every=20, ranks=ranks, annotation=annotation)
     assert result["seconds"] > 0.0
     lines = (tmp_path / "barriers.dump").read_text().splitlines()

@@ -172,7 +172,7 @@ def test_what_cannot_be_trained_on(
         ),
         (["train", "config.yaml", "output=train.xyz"], 1, "cannot write"),
         (["train", "config.yaml", "--device", "abacus"], 1, "abacus"),
-        (["train", "--preset", "other"], 1, "paper, lengths, mixture, cuzr"),
+        (["train", "--preset", "other"], 1, "paper, lengths, mixture, densities"),
         (["train", "--preset", "paper", "model.width=16"], 2, "alone"),
         (["export", "-o", "m.pt"], 2, "name a checkpoint"),
         (["export", "--random", "-o", "m.pt"], 2, "needs --elements"),

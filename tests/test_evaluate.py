@@ -122,7 +122,7 @@ def test_predictions_are_no_labels_in_any_format(
     write_structures("glass/glass.xyz", [sample_glass()])
     assert run(["annotate", "glass/glass.xyz", "-o", name]) == 0
     capsys.readouterr()
-    assert run(["evaluate", "cuzr", name]) == 1
+    assert run(["evaluate", "cuzr-fast", name]) == 1
     assert "predictions of" in complaint(capsys)
 
 
@@ -208,6 +208,6 @@ def test_scores_on_the_models_own_data_are_marked(capsys: pytest.CaptureFixture[
 
 def test_a_model_is_not_scored_against_its_own_predictions(tmp_path: Path) -> None:
     path = tmp_path / "annotated.xyz"
-    write_structures(path, [Annotator("cuzr").annotate(sample_glass())])
-    with pytest.raises(DatasetError, match="predictions of the model 'cuzr', not labels"):
-        evaluate_files("cuzr", [path])
+    write_structures(path, [Annotator("cuzr-fast").annotate(sample_glass())])
+    with pytest.raises(DatasetError, match="predictions of the model 'cuzr-fast', not labels"):
+        evaluate_files("cuzr-fast", [path])

@@ -159,7 +159,7 @@ def test_a_planted_motif_is_recovered(tmp_path: Path) -> None:
 def test_what_is_found_in_cuzr_matters_more_than_random_edges(sample: Atoms) -> None:
     """Without the top tenth, the prediction changes three times as much as without random edges
     of the same lengths."""
-    found = explain(sample, [3, 2400], "cuzr")
+    found = explain(sample, [3, 2400], "cuzr-fast")
     tenth = SHARES.index(0.1)
     top, random = (
         np.mean([getattr(item.fidelity, name)[tenth] for item in found])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PROVENANCE = Provenance(
     "0.1.0",
-    {"name": "cuzr", "sha256": "0" * 64},
+    {"name": "cuzr-fast", "sha256": "0" * 64},
     {"file": "glass.xyz", "atoms": 9, "sha256": "1" * 64},
     {"steps": 3},
     5,

@@ -113,7 +113,7 @@ def test_the_card_of_simple_prints_the_same_formula() -> None:
 
 
 def test_other_models_show_no_formula() -> None:
-    assert shown("cuzr") == ""
+    assert shown("cuzr-fast") == ""
 
 
 # --- the same numbers everywhere ----------------------------------------------------------------

@@ -126,8 +126,8 @@ def test_barriers_of_networks_are_those_of_the_cpu(tmp_path, preset_name, side) 
 
 def test_barriers_of_the_shipped_model_are_those_of_the_cpu() -> None:
     glass = random_glass(10, seed=3)
-    (expected,) = Annotator("cuzr", device="cpu").predict([glass])
-    (found,) = Annotator("cuzr", device="cuda").predict([glass])
+    (expected,) = Annotator("cuzr-fast", device="cpu").predict([glass])
+    (found,) = Annotator("cuzr-fast", device="cuda").predict([glass])
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
@@ -171,7 +171,7 @@ def test_annotators_in_several_threads_do_without_tf32(tmp_path) -> None:
 
 def test_autocast_of_the_program_stays_outside() -> None:
     glass = random_glass(6, seed=2)
-    annotator = Annotator("cuzr", device="cuda")
+    annotator = Annotator("cuzr-fast", device="cuda")
     (expected,) = annotator.predict([glass])
     with torch.autocast("cuda"):
         (found,) = annotator.predict([glass])
@@ -180,11 +180,11 @@ def test_autocast_of_the_program_stays_outside() -> None:
 
 def test_lists_with_skin_serve_on_the_gpu() -> None:
     glass = random_glass(8, seed=4)
-    on_gpu = Annotator("cuzr", device="cuda", skin=0.6)
+    on_gpu = Annotator("cuzr-fast", device="cuda", skin=0.6)
     moved = [glass.copy() for _ in range(3)]
     for number, atoms in enumerate(moved):
         atoms.rattle(0.02, seed=number)
-    expected = Annotator("cuzr", device="cpu").predict([glass, *moved])
+    expected = Annotator("cuzr-fast", device="cpu").predict([glass, *moved])
     for found, barriers in zip(on_gpu.predict([glass, *moved]), expected, strict=True):
         np.testing.assert_allclose(found, barriers, rtol=0, atol=TOLERANCE)
     assert on_gpu._core.searches == 1
@@ -193,8 +193,8 @@ def test_lists_with_skin_serve_on_the_gpu() -> None:
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_the_second_gpu_leaves_the_first_the_current_one() -> None:
     glass = random_glass(8, seed=5)
-    (expected,) = Annotator("cuzr", device="cpu").predict([glass])
-    annotator = Annotator("cuzr", device="cuda:1")
+    (expected,) = Annotator("cuzr-fast", device="cpu").predict([glass])
+    annotator = Annotator("cuzr-fast", device="cuda:1")
     (found,) = annotator.predict([glass])
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
     del annotator
@@ -205,7 +205,7 @@ def test_plugin_alone_finds_the_gpu() -> None:
     """`lmp` imports no torch, which in Python loads NVRTC for the neighbor list."""
     glass = random_glass(8, seed=6)
     for ranks in (1, 2):
-        (comparison,) = compare_with_lammps("cuzr", glass, ranks=(ranks,), device="cuda")
+        (comparison,) = compare_with_lammps("cuzr-fast", glass, ranks=(ranks,), device="cuda")
         assert comparison.passed, comparison
 
 
@@ -240,7 +240,7 @@ def test_a_structure_that_does_not_fit_is_an_error_of_one_line() -> None:
     glass = random_glass(56, seed=7)
     free, _ = torch.cuda.mem_get_info()
     used = torch.empty(free - 2**29, dtype=torch.uint8, device="cuda")
-    annotator = Annotator("cuzr", device="cuda")
+    annotator = Annotator("cuzr-fast", device="cuda")
     with pytest.raises(SymGNNError, match="too little memory for this structure"):
         annotator.predict([glass])
     del used
@@ -270,8 +270,7 @@ def test_energies_of_dragging_are_those_of_the_cpu() -> None:
 def test_barriers_of_dragging_are_those_of_the_cpu() -> None:
     glass = sample_glass()
     barriers = [
-        Annotator("cuzr-drag", device=device).predict([glass])[0][:, 0]
-        for device in ("cpu", "cuda")
+        Annotator("cuzr", device=device).predict([glass])[0][:, 0] for device in ("cpu", "cuda")
     ]
     # Single atoms differ by what rounding becomes on the way down a slope.
     assert np.sqrt(np.mean((barriers[0] - barriers[1]) ** 2)) < 1e-4

@@ -80,7 +80,7 @@ def test_every_frame_with_one_annotator(glass: Atoms, model: str) -> None:
 def test_the_sample_glass_with_the_shipped_model() -> None:
     write_sample(".")
     data = computed(GLASS)
-    expected = Annotator("cuzr").predict([sample_glass()])[0]
+    expected = Annotator("cuzr-fast").predict([sample_glass()])[0]
     order = np.argsort(np.asarray(data.particles["Particle Identifier"]))
     for column, name in enumerate(["Energy Barrier", "Energy Barrier Std", "Energy Barrier OOD"]):
         found = np.asarray(data.particles[name])[order]
@@ -168,7 +168,7 @@ def test_strange_surroundings_warn(glass: Atoms) -> None:
 
 @pytest.mark.parametrize("name", ["annotated.xyz", "annotated.dump", "annotated.dump.gz"])
 def test_ovito_reads_the_columns_that_annotate_writes(name: str) -> None:
-    glass = Annotator("cuzr").annotate(sample_glass())
+    glass = Annotator("cuzr-fast").annotate(sample_glass())
     write_structures(name, [glass, glass])
     pipeline = import_file(name)
     assert pipeline.num_frames == 2
@@ -212,7 +212,7 @@ print(found[...].mean())
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
     )
-    expected = Annotator("cuzr").predict([sample_glass()])[0][:, 0].mean()
+    expected = Annotator("cuzr-fast").predict([sample_glass()])[0][:, 0].mean()
     assert float(result.stdout) == pytest.approx(expected, abs=1e-5)
 
 
@@ -221,14 +221,14 @@ def test_the_documented_script_runs(repository: Path, capsys: pytest.CaptureFixt
     page = (repository / "docs" / "viewers.md").read_text(encoding="utf-8")
     (script,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     exec(script, {})
-    mean = Annotator("cuzr").predict([sample_glass()])[0][:, 0].mean()
+    mean = Annotator("cuzr-fast").predict([sample_glass()])[0][:, 0].mean()
     assert float(capsys.readouterr().out.split()[0]) == pytest.approx(mean, abs=1e-5)
 
 
 def test_the_example_gives_particles_the_colors_of_symgnn(repository: Path) -> None:
     example = runpy.run_path(str(repository / "examples" / "ovito" / "render.py"))
     write_sample(".")
-    pipeline = example["colored_pipeline"](Path(GLASS), "cuzr")
+    pipeline = example["colored_pipeline"](Path(GLASS), "cuzr-fast")
     particles = pipeline.compute().particles
     found = np.asarray(particles["Energy Barrier"])
     low, high = barrier_range(found)

@@ -68,7 +68,7 @@ def ideal_gas(count: int, cell: NDArray[np.float64], pbc: object, seed: int = 0)
 
 @pytest.fixture(scope="module")
 def glass() -> Atoms:
-    return Annotator("cuzr").annotate(sample_glass())
+    return Annotator("cuzr-fast").annotate(sample_glass())
 
 
 # --- g(r) -------------------------------------------------------------------------------------

@@ -21,13 +21,13 @@ PRETRAINED = Path(symgnn.__file__).parent / "pretrained"
 
 
 @pytest.fixture(scope="module")
-def cuzr() -> Annotator:
-    return Annotator("cuzr")
+def fast() -> Annotator:
+    return Annotator("cuzr-fast")
 
 
 def test_every_model_is_small_and_has_a_card_with_its_checksum():
     models = sorted(PRETRAINED.glob("*.pt"))
-    assert [model.stem for model in models] == ["cuzr-drag", "cuzr", "simple"]
+    assert [model.stem for model in models] == ["cuzr-fast", "cuzr", "simple"]
     for model in models:
         assert model.stat().st_size < 2_000_000
         card = model.with_suffix(".md").read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ def test_every_model_is_small_and_has_a_card_with_its_checksum():
             assert section in card
 
 
-@pytest.mark.parametrize(("name", "pearson"), [("cuzr", 0.80), ("cuzr-drag", 0.84)])
+@pytest.mark.parametrize(("name", "pearson"), [("cuzr-fast", 0.80), ("cuzr", 0.84)])
 def test_metadata_say_what_it_was_trained_on(name, pearson):
     model = Annotator(name)
     training = model.metadata["training"]
@@ -55,16 +55,16 @@ def test_metadata_say_what_it_was_trained_on(name, pearson):
     assert training["held_out"]["pearson"] >= pearson
 
 
-def test_barriers_of_the_sample_glass_are_those_of_a_glass(cuzr):
-    barriers = cuzr.annotate(sample_glass()).arrays["energy_barrier"]
+def test_barriers_of_the_sample_glass_are_those_of_a_glass(fast):
+    barriers = fast.annotate(sample_glass()).arrays["energy_barrier"]
     # The published glasses have means of 1.29 to 1.83 eV and a spread of labels near 0.28 eV.
     assert 1.2 < barriers.mean() < 1.9
     assert 0.05 < barriers.std() < 0.4
 
 
-def test_rotation_and_reflection_change_nothing(cuzr):
+def test_rotation_and_reflection_change_nothing(fast):
     atoms = sample_glass()
-    reference = cuzr.annotate(atoms).arrays["energy_barrier"]
+    reference = fast.annotate(atoms).arrays["energy_barrier"]
     turned = atoms.copy()
     turned.rotate(37.0, (1.0, 2.0, 3.0), rotate_cell=True)
     turned.positions *= -1.0
@@ -72,31 +72,31 @@ def test_rotation_and_reflection_change_nothing(cuzr):
     moved = turned.copy()
     moved.positions += [3.0, -40.0, 11.0]
     for other in (turned, moved):
-        barriers = cuzr.annotate(other).arrays["energy_barrier"]
+        barriers = fast.annotate(other).arrays["energy_barrier"]
         np.testing.assert_allclose(barriers, reference, rtol=0, atol=2e-5)
 
 
-def test_it_knows_a_glass_from_what_is_none(cuzr):
+def test_it_knows_a_glass_from_what_is_none(fast):
     glass = sample_glass()
     compressed = glass.copy()
     compressed.set_cell(compressed.cell * 0.99, scale_atoms=True)
     crystal = bulk("Cu", "fcc", a=3.64, cubic=True) * (3, 3, 3)
     usual, squeezed, foreign = (
-        values[:, cuzr.outputs.index("energy_barrier_ood")]
-        for values in cuzr.predict([glass, compressed, crystal])
+        values[:, fast.outputs.index("energy_barrier_ood")]
+        for values in fast.predict([glass, compressed, crystal])
     )
     assert (usual > NOVEL).mean() < 0.06  # 1% in the training set, 2 to 4% in other glasses
     assert (squeezed > NOVEL).mean() > 3 * (usual > NOVEL).mean()
     assert (foreign > NOVEL).all()
     with pytest.warns(NovelStructureWarning, match="100% of the atoms"):
-        Annotator("cuzr").annotate(crystal)
+        Annotator("cuzr-fast").annotate(crystal)
 
 
-def test_dragging_atoms_tells_more_of_the_same_glass(cuzr):
+def test_dragging_atoms_tells_more_of_the_same_glass(fast):
     glass = sample_glass()
-    model = Annotator("cuzr-drag")
+    model = Annotator("cuzr")
     barriers = model.annotate(glass).arrays["energy_barrier"]
-    known = cuzr.annotate(glass).arrays["energy_barrier"]
+    known = fast.annotate(glass).arrays["energy_barrier"]
     assert barriers.mean() == pytest.approx(known.mean(), abs=0.05)
     assert 0.85 < np.corrcoef(barriers, known)[0, 1] < 0.99
     # Rounding grows with every step of the surroundings.
@@ -111,19 +111,19 @@ def test_dragging_atoms_tells_more_of_the_same_glass(cuzr):
 
 
 def with_calculator(crystal):
-    SymGNNCalculator("cuzr").get_property("energy_barrier", crystal)
+    SymGNNCalculator("cuzr-fast").get_property("energy_barrier", crystal)
 
 
 def from_file(crystal):
     crystal.write("crystal.xyz")
-    evaluate_files("cuzr", [Path("crystal.xyz")])
+    evaluate_files("cuzr-fast", [Path("crystal.xyz")])
 
 
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda crystal: Annotator("cuzr").annotate(crystal),
-        lambda crystal: Annotator("cuzr").annotate([crystal]),
+        lambda crystal: Annotator("cuzr-fast").annotate(crystal),
+        lambda crystal: Annotator("cuzr-fast").annotate([crystal]),
         with_calculator,
         from_file,
     ],
@@ -140,7 +140,7 @@ def test_the_warning_points_at_the_line_that_asked(ask, tmp_path, monkeypatch):
 
 
 def test_uncertainty_covers_the_labels_of_a_glass(shared):
-    evaluation = evaluate_files("cuzr", [shared / "cuzr-barriers" / "train2.xyz"])
+    evaluation = evaluate_files("cuzr-fast", [shared / "cuzr-barriers" / "train2.xyz"])
     # In sample, so on the safe side; benchmarks/results has glasses left out.
     assert evaluation.pooled.pearson >= 0.74
     assert evaluation.pooled_reliability.at(0.68) == pytest.approx(0.70, abs=0.06)

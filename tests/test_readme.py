@@ -37,7 +37,7 @@ def test_the_lammps_lines_are_those_of_the_sample(readme: str, repository: Path)
     sample = (repository / "python/symgnn/samples/in.barriers").read_text(encoding="utf-8")
     lines = {" ".join(line.split()) for line in sample.splitlines()}
     for line in shown.text.splitlines():
-        assert " ".join(line.split()).replace("cuzr", "${model}") in lines
+        assert " ".join(line.split()).replace("cuzr-fast", "${model}") in lines
 
 
 def test_other_commands_exist(readme: str, repository: Path) -> None:

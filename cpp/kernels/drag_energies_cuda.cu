@@ -11,7 +11,7 @@ namespace {
 // A block takes one center at a time; a thread, one atom that moves in one direction of dragging.
 // Neighbors are listed from both sides, so that nobody adds to another's force.
 //
-// Floor on an H200 for the model cuzr-drag, whose centers have 130 atoms that move, with 45
+// Floor on an H200 for the model cuzr, whose centers have 130 atoms that move, with 45
 // neighbors each: 12 steps of all, then 50 in each of 13 directions are 3.9 million pairs of some
 // 35 operations. That is 2 µs of its arithmetic (67 TFLOP/s), 16 ms for 8,000 atoms; positions are
 // in shared memory, lists and tables in L1.

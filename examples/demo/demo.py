@@ -73,7 +73,7 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="cuzr", help="a model file, or a shipped model's name")
+    parser.add_argument("--model", default="cuzr-fast", help="a file, or a shipped model's name")
     parser.add_argument("--output", type=Path, default=INPUT.with_name("output"), help="folder")
     parser.add_argument("--data", help="another Cu-Zr glass at its minimum, a LAMMPS data file")
     return parser.parse_args()

@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("structure", nargs="?", type=Path, help="default: the sample glass")
     parser.add_argument("-o", "--output", type=Path, default=Path("ovito.png"))
-    parser.add_argument("--model", default="cuzr", help="a model file, or a shipped model's name")
+    parser.add_argument("--model", default="cuzr-fast", help="a file, or a shipped model's name")
     options = parser.parse_args()
     if options.structure is not None:
         render(colored_pipeline(options.structure, options.model), options.output)

@@ -4,7 +4,7 @@
     from symgnn.ovito import EnergyBarrierModifier
 
     pipeline = import_file("glass.dump")
-    pipeline.modifiers.append(EnergyBarrierModifier(model="cuzr"))
+    pipeline.modifiers.append(EnergyBarrierModifier(model="cuzr-fast"))
     data = pipeline.compute()
     data.particles["Energy Barrier"]  # eV
 
@@ -59,7 +59,7 @@ class EnergyBarrierModifier(ModifierInterface):
         StructureError: particle types that are no elements, or that the model does not know.
     """
 
-    model = Str("cuzr", label="Model")
+    model = Str("cuzr-fast", label="Model")
     """A model file, or the name of a shipped model."""
 
     elements = Str("", label="Elements of the types")

@@ -52,7 +52,7 @@ def element_mean(train: Structures, targets: Structures) -> dict[str, Prediction
 
 
 def density_regression(train: Structures, targets: Structures) -> dict[str, Prediction]:
-    """The fit of the preset ``cuzr``, on the CPU; without uncertainties.
+    """The fit of the preset ``densities``, on the CPU; without uncertainties.
 
     Raises:
         DatasetError: as :func:`symgnn.training.regression.fit`, or an element without labels.

@@ -43,7 +43,7 @@ def benchmark(
             help="A model file, the name of a shipped model, or paper: the paper's network with"
             " random weights.",
         ),
-    ] = "cuzr",
+    ] = "cuzr-fast",
     sizes: Annotated[
         str | None,
         typer.Option(

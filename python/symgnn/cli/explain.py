@@ -43,7 +43,7 @@ def explain(
             "--atoms", help="all, random:N, an element, indices: 0,5,10-19, or column:NAME."
         ),
     ] = None,
-    model: ModelOption = "cuzr",
+    model: ModelOption = "cuzr-fast",
     elements: ElementsOption = None,
     index: OneIndexOption = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of masks and random edges.")] = 0,

@@ -30,7 +30,7 @@ def train(
         str | None,
         typer.Option(
             "--preset",
-            help="paper, lengths, mixture, cuzr, drag, simple or open-data: print a complete"
+            help="paper, lengths, mixture, densities, drag, simple or open-data: print a complete"
             " configuration and stop.",
         ),
     ] = None,

@@ -50,7 +50,7 @@ class Explainer:
     def __init__(
         self,
         structure: Atoms,
-        model: str | PathLike[str] | WeightedModel = "cuzr",
+        model: str | PathLike[str] | WeightedModel = "cuzr-fast",
         settings: ExplanationSettings | None = None,
     ) -> None:
         self.model = model if isinstance(model, WeightedModel) else WeightedModel(model)
@@ -192,7 +192,7 @@ class Explainer:
 def explain(
     structure: Atoms,
     atoms: Sequence[int],
-    model: str | PathLike[str] = "cuzr",
+    model: str | PathLike[str] = "cuzr-fast",
     *,
     settings: ExplanationSettings | None = None,
     workers: int = 0,

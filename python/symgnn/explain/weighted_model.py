@@ -39,7 +39,7 @@ class WeightedModel:
         ModelError: no model that this version can read, or one without support.
     """
 
-    def __init__(self, model: str | PathLike[str] = "cuzr") -> None:
+    def __init__(self, model: str | PathLike[str] = "cuzr-fast") -> None:
         self.path: Path = find_model(model)
         self._annotator = Annotator(self.path, device="cpu", threads=1)
         self.metadata: dict[str, Any] = self._annotator.metadata
@@ -53,7 +53,7 @@ class WeightedModel:
         if architecture.get("densities", architecture).get("drag") is not None:
             raise ModelError(
                 f"the model '{self.path.stem}' drags atoms, which weights of edges cannot explain:"
-                " explain a model without model.drag, such as cuzr"
+                " explain a model without model.drag, such as cuzr-fast"
             )
         if support is None:
             raise ModelError(

@@ -170,13 +170,13 @@ def _mixture() -> TrainingConfig:
     return _lengths().model_copy(update={"model": MixtureConfig()})
 
 
-def _cuzr() -> FitConfig:
-    """The shipped model ``cuzr``, a density regression: two minutes on one core."""
+def _densities() -> FitConfig:
+    """The shipped model ``cuzr-fast``, a density regression: two minutes on one core."""
     return FitConfig()
 
 
 def _drag() -> FitConfig:
-    """The shipped model ``cuzr-drag``, which also drags atoms: ten minutes on one core."""
+    """The shipped model ``cuzr``, which also drags atoms: ten minutes on one core."""
     drag = DragConfig()
     return FitConfig(
         model=DensityRegressionConfig(
@@ -207,7 +207,7 @@ PRESETS: dict[str, Callable[[], TrainingConfig | FitConfig]] = {
     "paper": _paper,
     "lengths": _lengths,
     "mixture": _mixture,
-    "cuzr": _cuzr,
+    "densities": _densities,
     "drag": _drag,
     "simple": _simple,
     "open-data": _open_data,
