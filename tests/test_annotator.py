@@ -224,6 +224,14 @@ def test_an_impossible_skin_is_refused(models, skin) -> None:
         Annotator(models["std"], skin=skin)
 
 
+def test_more_neighbors_than_memory_are_refused_before_they_are_sought(models) -> None:
+    positions = np.random.default_rng(1).uniform(0.0, 3.0, (300_000, 3))
+    crowd = Atoms("Cu" * len(positions), positions=positions)
+    annotator = Annotator(models["float64"])
+    with pytest.raises(SymGNNError, match=r"need about \S+ GB of memory, and .* are free: use"):
+        annotator.predict([crowd])
+
+
 def test_a_refused_structure_leaves_the_annotator_as_it_was(models, glass) -> None:
     annotator = Annotator(models["float64"], skin=1.0)
     good = annotator.predict([glass])[0]

@@ -112,8 +112,8 @@ Vector heights(const Cell &cell) {
   const Vector &a = cell.vectors[0];
   const Vector &b = cell.vectors[1];
   const Vector &c = cell.vectors[2];
-  const double volume = std::abs(dot(a, cross(b, c)));
-  return {volume / norm(cross(b, c)), volume / norm(cross(c, a)), volume / norm(cross(a, b))};
+  const double product = volume(cell);
+  return {product / norm(cross(b, c)), product / norm(cross(c, a)), product / norm(cross(a, b))};
 }
 
 /// Refuse shapes that a list of cells cannot serve: periodic cells that are absurdly small for the
@@ -167,6 +167,10 @@ Cell enclosing_cell(const Cell &cell, std::size_t n, double cutoff, const Extent
   const Cell enclosing = enclosed(cell, cutoff, extent);
   check_shape(enclosing, n, cutoff);
   return enclosing;
+}
+
+double volume(const Cell &cell) {
+  return std::abs(dot(cell.vectors[0], cross(cell.vectors[1], cell.vectors[2])));
 }
 
 double smallest_height(const Cell &cell) {

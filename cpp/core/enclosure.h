@@ -22,6 +22,9 @@ using Extent = std::function<double(const std::array<double, 3> &)>;
 /// Throws StructureError for cells without volume, or that no neighbor list can serve.
 Cell enclosing_cell(const Cell &cell, std::size_t n, double cutoff, const Extent &extent);
 
+/// Å³.
+double volume(const Cell &cell);
+
 /// The smallest distance of opposite faces of a fully periodic cell, Å. No two images of an atom
 /// are closer.
 double smallest_height(const Cell &cell);

@@ -26,6 +26,7 @@ class StructureError : public Error {
 /// The network or the neighbor list of a structure does not fit.
 class MemoryError : public Error {
  public:
+  using Error::Error;
   MemoryError()
       : Error(
             "the device has too little memory for this structure; give a smaller chunk, or use "

@@ -6,10 +6,14 @@
 #include <vesin.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
+#include <limits>
 #include <string>
 #include <tuple>
 #include <vector>
 
+#include "available_memory.h"
 #include "enclosure.h"
 #include "error.h"
 
@@ -81,9 +85,10 @@ class VesinList {
   VesinNeighborList list_;
 };
 
+template <typename scalar>
 struct Edge {
-  std::int64_t neighbor;
-  Vector vector;
+  std::int32_t neighbor;
+  std::array<scalar, 3> vector;
 
   bool operator<(const Edge &other) const {
     return std::tie(neighbor, vector) < std::tie(other.neighbor, other.vector);
@@ -91,15 +96,50 @@ struct Edge {
 };
 
 /// Edges grouped by center: those of center i are edges[first[i]] … edges[first[i + 1] - 1].
+template <typename scalar>
 struct GroupedEdges {
   std::vector<std::size_t> first;
-  std::vector<Edge> edges;
+  std::vector<Edge<scalar>> edges;
 };
+
+/// Refuse what the system would kill half way, by the mean density of the space that the atoms
+/// take. Memory is at its peak while edges are written, grouped ones and tensors at once.
+template <typename scalar>
+void check_memory(const double *positions, std::size_t n, std::size_t centers,
+                  const Cell &enclosing, double cutoff) {
+  if (n > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
+    throw StructureError("more than 2147483647 atoms; divide them among ranks");
+  }
+  double spanned = 1.0;
+  for (int axis = 0; axis < 3; ++axis) {
+    Vector direction{};
+    direction[axis] = 1.0;
+    spanned *= extent(positions, n, direction) + cutoff;
+  }
+  constexpr double kSphere = 4.0 / 3.0 * 3.14159265358979323846;
+  const double edges = static_cast<double>(centers) * static_cast<double>(n) * kSphere * cutoff *
+                       cutoff * cutoff / std::min(spanned, volume(enclosing));
+  constexpr double kBytes = sizeof(Edge<scalar>) + 2 * sizeof(std::int64_t) + 3 * sizeof(scalar);
+  const double needed = edges * kBytes, available = available_memory();
+  if (needed > available) {
+    const auto rounded = [](double number) {
+      std::array<char, 32> text{};
+      std::snprintf(text.data(), text.size(), "%.3g", number);
+      return std::string(text.data());
+    };
+    throw MemoryError("the neighbors of " + std::to_string(centers) + " atoms up to " +
+                      rounded(cutoff) + " Å need about " + rounded(needed / 1e9) +
+                      " GB of memory, and " + rounded(available / 1e9) +
+                      " GB are free: use a model with a shorter cutoff (`symgnn info`), or LAMMPS "
+                      "on more than one machine");
+  }
+}
 
 /// Both directions of every pair, grouped by center and in an order that depends on the positions
 /// alone: neighbor, then vector. Sums over edges then give the same bytes in every run.
-GroupedEdges group_by_center(const VesinNeighborList &list, std::size_t centers, double cutoff,
-                             bool self_edges) {
+template <typename scalar>
+GroupedEdges<scalar> group_by_center(const VesinNeighborList &list, std::size_t centers,
+                                     double cutoff, bool self_edges) {
   const double cutoff_squared = cutoff * cutoff;
   const auto for_each_edge = [&](auto &&visit) {
     for (std::size_t pair = 0; pair < list.length; ++pair) {
@@ -118,7 +158,7 @@ GroupedEdges group_by_center(const VesinNeighborList &list, std::size_t centers,
     }
   };
 
-  GroupedEdges grouped;
+  GroupedEdges<scalar> grouped;
   grouped.first.assign(centers + 1, 0);
   for_each_edge(
       [&](std::size_t center, std::size_t, const Vector &) { ++grouped.first[center + 1]; });
@@ -129,7 +169,10 @@ GroupedEdges group_by_center(const VesinNeighborList &list, std::size_t centers,
 
   std::vector<std::size_t> next(grouped.first.begin(), grouped.first.end() - 1);
   const auto append = [&](std::size_t center, std::size_t neighbor, const Vector &vector) {
-    grouped.edges[next[center]++] = {static_cast<std::int64_t>(neighbor), vector};
+    grouped.edges[next[center]++] = {
+        static_cast<std::int32_t>(neighbor),
+        {static_cast<scalar>(vector[0]), static_cast<scalar>(vector[1]),
+         static_cast<scalar>(vector[2])}};
   };
   for_each_edge(append);
   for (std::size_t i = 0; self_edges && i < centers; ++i) {
@@ -139,23 +182,43 @@ GroupedEdges group_by_center(const VesinNeighborList &list, std::size_t centers,
 }
 
 template <typename scalar>
-void write_edges(GroupedEdges &grouped, std::size_t centers, std::int64_t *index, scalar *vector) {
+void write_edges(GroupedEdges<scalar> &grouped, std::size_t centers, std::int64_t *index,
+                 scalar *vector) {
   const std::size_t total = grouped.edges.size();
-  at::parallel_for(
-      0, static_cast<std::int64_t>(centers), 256, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t center = begin; center < end; ++center) {
-          const std::size_t first = grouped.first[center];
-          const std::size_t last = grouped.first[center + 1];
-          std::sort(grouped.edges.begin() + first, grouped.edges.begin() + last);
-          for (std::size_t edge = first; edge < last; ++edge) {
-            index[edge] = center;
-            index[total + edge] = grouped.edges[edge].neighbor;
-            for (int axis = 0; axis < 3; ++axis) {
-              vector[3 * edge + axis] = static_cast<scalar>(grouped.edges[edge].vector[axis]);
-            }
-          }
-        }
-      });
+  at::parallel_for(0, static_cast<std::int64_t>(centers), 256,
+                   [&](std::int64_t begin, std::int64_t end) {
+                     for (std::int64_t center = begin; center < end; ++center) {
+                       const std::size_t first = grouped.first[center];
+                       const std::size_t last = grouped.first[center + 1];
+                       std::sort(grouped.edges.begin() + first, grouped.edges.begin() + last);
+                       for (std::size_t edge = first; edge < last; ++edge) {
+                         index[edge] = center;
+                         index[total + edge] = grouped.edges[edge].neighbor;
+                         std::copy_n(grouped.edges[edge].vector.data(), 3, vector + 3 * edge);
+                       }
+                     }
+                   });
+}
+
+template <typename scalar>
+Edges edges_of(const double *positions, std::size_t n, std::size_t centers, const Cell &enclosing,
+               double cutoff, bool self_edges, int threads) {
+  GroupedEdges<scalar> grouped;
+  if (n == 0) {
+    grouped.first = {0};
+  } else {
+    check_memory<scalar>(positions, n, centers, enclosing, cutoff);
+    thread_local VesinList list;
+    grouped = group_by_center<scalar>(list.half_list(positions, n, enclosing, cutoff, threads),
+                                      centers, cutoff, self_edges);
+    list.shrink();
+  }
+  const auto total = static_cast<std::int64_t>(grouped.edges.size());
+  Edges edges{torch::empty({2, total}, torch::kInt64),
+              torch::empty({total, 3}, c10::CppTypeToScalarType<scalar>::value)};
+  write_edges(grouped, centers, edges.index.data_ptr<std::int64_t>(),
+              edges.vector.data_ptr<scalar>());
+  return edges;
 }
 
 }  // namespace
@@ -165,23 +228,10 @@ Edges find_edges(const double *positions, std::size_t n, std::size_t centers, co
   check_positions(positions, n);
   const Cell enclosing = enclosing_cell(
       cell, n, cutoff, [&](const Vector &direction) { return extent(positions, n, direction); });
-  GroupedEdges grouped;
-  if (n == 0) {
-    grouped.first = {0};
-  } else {
-    thread_local VesinList list;
-    grouped = group_by_center(list.half_list(positions, n, enclosing, cutoff,
-                                             threads > 0 ? threads : at::get_num_threads()),
-                              centers, cutoff, self_edges);
-    list.shrink();
-  }
-  const auto total = static_cast<std::int64_t>(grouped.edges.size());
-  Edges edges{torch::empty({2, total}, torch::kInt64), torch::empty({total, 3}, dtype)};
-  AT_DISPATCH_FLOATING_TYPES(dtype, "find_edges", [&] {
-    write_edges(grouped, centers, edges.index.data_ptr<std::int64_t>(),
-                edges.vector.data_ptr<scalar_t>());
+  return AT_DISPATCH_FLOATING_TYPES(dtype, "find_edges", [&] {
+    return edges_of<scalar_t>(positions, n, centers, enclosing, cutoff, self_edges,
+                              threads > 0 ? threads : at::get_num_threads());
   });
-  return edges;
 }
 
 }  // namespace symgnn

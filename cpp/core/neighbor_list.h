@@ -21,7 +21,8 @@ struct Edges {
 /// positions: n × 3 doubles, Å, inside the cell or not. Only the first `centers` atoms are
 /// centers (pass n for all); the rest are ghosts that only send. With `self_edges` each center
 /// also gets the edge (i, i) with a zero vector.
-/// Throws Error for positions or cells that are not finite, and for a periodic cell without volume.
+/// Throws Error for positions or cells that are not finite, for a periodic cell without volume, and
+/// before it begins where the edges would not fit into memory.
 Edges find_edges(const double *positions, std::size_t n, std::size_t centers, const Cell &cell,
                  double cutoff, bool self_edges, torch::Dtype dtype, int threads);
 
