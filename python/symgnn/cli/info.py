@@ -9,7 +9,7 @@ import typer
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="A model file, or the name of a shipped model.")],
+    model: Annotated[str, typer.Argument(help="A model file, or cuzr, cuzr-fast or simple.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print the metadata as JSON.")] = False,
 ) -> None:
     """Show what a model knows: elements, cutoff, measured invariance, training data and scores.
