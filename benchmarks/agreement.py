@@ -1,6 +1,6 @@
 """Largest |LAMMPS − Annotator| and |exported − eager| for two glasses, both dtypes, 1 to 4 ranks.
 
-The network is the paper's, with random weights; the shipped model comes last.
+The network is the paper's, with random weights; the shipped `cuzr-fast` comes last.
 
     python benchmarks/agreement.py [../shared/data/cuzr-barriers/train0.xyz]
 """

@@ -85,7 +85,7 @@ class Glass:
     own: np.ndarray
     species: np.ndarray
     label: np.ndarray
-    cuzr: np.ndarray
+    fast: np.ndarray
     family: int
 
 
@@ -109,17 +109,17 @@ def read_glass(name: str, family: int, folder: Path, terms: list[Term]) -> Glass
             averages = []
             for model.smoothing in SMOOTHING:
                 averages.append(model.step(1, own, edge, graph.edge_index)[0].numpy())
-            cuzr = torch.jit.load(PRETRAINED / "cuzr-fast.pt")
-            node, edge = cuzr.start(graph.species, graph.edge_vector)
+            fast = torch.jit.load(PRETRAINED / "cuzr-fast.pt")
+            node, edge = fast.start(graph.species, graph.edge_vector)
             for layer in range(ExportedDensityRegression.layers):
-                node, edge = cuzr.step(layer, node, edge, graph.edge_index)
+                node, edge = fast.step(layer, node, edge, graph.edge_index)
         np.savez(
             path,
             averages=averages,
             own=own,
             species=graph.species,
             label=atoms.arrays["energy_barrier"],
-            cuzr=node[:, : cuzr.members],
+            fast=node[:, : fast.members],
         )
     content = np.load(path)
     return Glass(
@@ -127,7 +127,7 @@ def read_glass(name: str, family: int, folder: Path, terms: list[Term]) -> Glass
         content["own"].astype(np.float64),
         content["species"],
         content["label"],
-        content["cuzr"].astype(np.float64),
+        content["fast"].astype(np.float64),
         family,
     )
 
@@ -172,7 +172,7 @@ class Sums:
             gram, product = 0.0, 0.0
             means, targets = [], []
             values = glass.averages[smoothing][:, columns]
-            wanted = np.column_stack([glass.label, glass.cuzr])
+            wanted = np.column_stack([glass.label, glass.fast])
             for element in range(len(ELEMENTS)):
                 rows = glass.species == element
                 x, y = values[rows], wanted[rows]
@@ -471,7 +471,7 @@ def study(folder: Path, output: Path, say: Callable[[str], None]) -> None:
     ]
     less_element_means(glasses, names)
     truth = [glass.label for glass in glasses]
-    held_out = [glass.cuzr[:, 1 + glass.family] for glass in glasses]
+    held_out = [glass.fast[:, 1 + glass.family] for glass in glasses]
     lengths = bond_lengths()
     say(f"bond lengths (Å): Cu-Cu {lengths[0]}, Cu-Zr {lengths[1]}, Zr-Zr {lengths[2]}")
     say(f"{len(terms)} candidates, smoothing lengths {SMOOTHING} Å; glasses: {' '.join(NAMES)}")

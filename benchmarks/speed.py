@@ -1,6 +1,6 @@
 """Is annotation as fast, and live annotation as cheap, as promised on this machine?
 
-The paper's network on 8,000 atoms and two threads, and the shipped model in a LAMMPS run of 8,000
+The paper's network on 8,000 atoms and two threads, and `cuzr-fast` in a LAMMPS run of 8,000
 atoms on one rank: what `symgnn benchmark` measures, held to bounds. Exit code 1 where one is
 broken.
 

@@ -156,7 +156,7 @@ def test_a_planted_motif_is_recovered(tmp_path: Path) -> None:
         assert tried.sum() == min(30, (item.edges[:, 0] == 0).sum())
 
 
-def test_what_is_found_in_cuzr_matters_more_than_random_edges(sample: Atoms) -> None:
+def test_what_is_found_in_cuzr_fast_matters_more_than_random_edges(sample: Atoms) -> None:
     """Without the top tenth, the prediction changes three times as much as without random edges
     of the same lengths."""
     found = explain(sample, [3, 2400], "cuzr-fast")

@@ -1,4 +1,4 @@
-"""The model that ships keeps what its card promises."""
+"""The models that ship keep what their cards promise."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ struct GroupedEdges {
 };
 
 /// Refuse what the system would kill half way, by the mean density of the space that the atoms
-/// take. Memory is at its peak while edges are written, grouped ones and tensors at once.
+/// take. Memory is at its peak while vesin's pairs are grouped, or while grouped edges are written.
 template <typename scalar>
 void check_memory(const double *positions, std::size_t n, std::size_t centers,
                   const Cell &enclosing, double cutoff) {
@@ -117,10 +117,19 @@ void check_memory(const double *positions, std::size_t n, std::size_t centers,
     spanned *= extent(positions, n, direction) + cutoff;
   }
   constexpr double kSphere = 4.0 / 3.0 * 3.14159265358979323846;
-  const double edges = static_cast<double>(centers) * static_cast<double>(n) * kSphere * cutoff *
-                       cutoff * cutoff / std::min(spanned, volume(enclosing));
-  constexpr double kBytes = sizeof(Edge<scalar>) + 2 * sizeof(std::int64_t) + 3 * sizeof(scalar);
-  const double needed = edges * kBytes, available = available_memory();
+  const auto atoms = static_cast<double>(n);
+  const double neighbors =
+      atoms * kSphere * cutoff * cutoff * cutoff / std::min(spanned, volume(enclosing));
+  const double pairs = 0.5 * atoms * neighbors;
+  const double edges = static_cast<double>(centers) * neighbors;
+  constexpr double kPair = 2 * sizeof(std::size_t) + 3 * sizeof(double);
+  constexpr double kWritten = 2 * sizeof(std::int64_t) + 3 * sizeof(scalar);
+  const double needed = std::max(kPair * pairs, kWritten * edges) + sizeof(Edge<scalar>) * edges;
+  constexpr double kAlwaysThere = 5e8;
+  if (needed < kAlwaysThere) {
+    return;
+  }
+  const double available = available_memory();
   if (needed > available) {
     const auto rounded = [](double number) {
       std::array<char, 32> text{};

@@ -22,7 +22,8 @@ struct Edges {
 /// centers (pass n for all); the rest are ghosts that only send. With `self_edges` each center
 /// also gets the edge (i, i) with a zero vector.
 /// Throws Error for positions or cells that are not finite, for a periodic cell without volume, and
-/// before it begins where the edges would not fit into memory.
+/// before it begins where the edges would not fit into the free memory of the machine, of which
+/// other ranks may want a share.
 Edges find_edges(const double *positions, std::size_t n, std::size_t centers, const Cell &cell,
                  double cutoff, bool self_edges, torch::Dtype dtype, int threads);
 

@@ -94,7 +94,7 @@ Edges arrange_pairs(const Pairs &pairs, std::int64_t atoms, std::int64_t centers
       at::cat({is_near & (i < centers), is_near & (j < centers)}).nonzero().select(1, 0);
   Tensor center = at::cat({i, j}).index_select(0, chosen);
   Tensor neighbor = at::cat({j, i}).index_select(0, chosen);
-  Tensor vector = at::cat({pairs.vector, -pairs.vector}).index_select(0, chosen);
+  Tensor vector = at::cat({pairs.vector, -pairs.vector}).index_select(0, chosen).to(dtype);
   if (self_edges) {
     const Tensor self = at::arange(centers, pairs.atoms.options());
     center = at::cat({center, self});
@@ -108,8 +108,7 @@ Edges arrange_pairs(const Pairs &pairs, std::int64_t atoms, std::int64_t centers
   }
   keys.push_back(center * atoms + neighbor);
   const Tensor order = order_by(keys);
-  return {at::stack({center, neighbor}).index_select(1, order),
-          vector.index_select(0, order).to(dtype)};
+  return {at::stack({center, neighbor}).index_select(1, order), vector.index_select(0, order)};
 }
 
 struct DeviceNeighborList::Memory {

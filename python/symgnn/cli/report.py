@@ -58,7 +58,7 @@ def report(
 
       symgnn report glass.data -o glass.html
 
-      symgnn report glass.xyz --explanation explanation.json -o glass.html
+      symgnn report glass.xyz --model cuzr-fast --explanation explanation.json -o glass.html
 
       symgnn report run/ -o run.html
     """

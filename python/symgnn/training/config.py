@@ -171,12 +171,12 @@ def _mixture() -> TrainingConfig:
 
 
 def _densities() -> FitConfig:
-    """The shipped model ``cuzr-fast``, a density regression: two minutes on one core."""
+    """The shipped model ``cuzr-fast``, a density regression: a minute on one core."""
     return FitConfig()
 
 
 def _drag() -> FitConfig:
-    """The shipped model ``cuzr``, which also drags atoms: ten minutes on one core."""
+    """The shipped model ``cuzr``, which also drags atoms: a quarter of an hour on one core."""
     drag = DragConfig()
     return FitConfig(
         model=DensityRegressionConfig(
