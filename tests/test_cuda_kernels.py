@@ -402,12 +402,13 @@ def test_embedding_agrees_with_the_operator_of_the_cpu(
 DRAGGING = """species first neighbor edge_vector edge_stride:int elements:int energy slope
     lowest:scalar spacing:scalar reach:scalar slack:scalar mobility
     mobile_end:scalar mobile_ramp:scalar shell_end:scalar shell_ramp:scalar
-    stride:scalar momentum:scalar longest:scalar relaxations:int strides:int iterations:int
-    levels:int temperatures most:int first_center:int energies"""
+    far:scalar far_ramp:scalar stride:scalar momentum:scalar longest:scalar
+    relaxations:int strides:int iterations:int displacements:int
+    levels:int temperatures most:int first_center:int result"""
 
 
 def drag_on_host(host, drag, species, edge_index, edge_vector):
-    """Energies [rows, columns] of the kernel; NaN where it wrote nothing."""
+    """Columns [rows, columns] of the kernel; NaN where it wrote nothing."""
     dtype = edge_vector.dtype
     center, neighbor = edge_index
     first = torch.searchsorted(center.contiguous(), torch.arange(len(species) + 1))
@@ -422,8 +423,9 @@ def drag_on_host(host, drag, species, edge_index, edge_vector):
         *(3, drag.elements, address(drag.energy), address(slope)),
         *(drag.lowest, drag.spacing, drag.reach, drag.slack, address(drag.mobility)),
         *(drag.mobile, drag.mobile_ramp, drag.shell, drag.shell_ramp),
-        *(drag.stride, drag.momentum, drag.longest),
-        *(drag.relaxations, drag.strides, drag.iterations, drag.levels, address(temperatures)),
+        *(drag.far, drag.far_ramp, drag.stride, drag.momentum, drag.longest),
+        *(drag.relaxations, drag.strides, drag.iterations, drag.strides),
+        *(drag.levels, address(temperatures)),
         *(int(first.diff().max()), int(center[0]), address(result)),
     )
     run = getattr(host, f"drag_{suffix(edge_vector)}")
@@ -437,6 +439,7 @@ DRAGGED = {
     "one stride, no iterations": {"strides": 1, "iterations": 0},
     "everything is mobile": {"mobile": 4.5, "mobile_ramp": 3.0, "shell": 4.5},
     "three temperatures": {"temperatures": [0.05, 0.2, 1.0]},
+    "displacements of all": {"far": 0.0, "far_ramp": 2.0},
 }
 
 

@@ -92,6 +92,8 @@ def test_energies_are_those_of_the_definition(structure: str, dtype: torch.dtype
             "relaxations": st.integers(0, 3),
             "mobile": st.floats(3.6, 4.2),
             "mobile_ramp": st.floats(0.2, 2.0),
+            "far": st.none() | st.floats(0.0, 3.5),
+            "far_ramp": st.floats(0.2, 2.0),
             "shell": st.floats(2.0, 3.6),
             "momentum": st.floats(0.0, 0.9),
             "longest": st.floats(0.01, 0.2),
@@ -193,9 +195,40 @@ def test_a_pair_is_pulled_apart_along_its_energy() -> None:
     lengths = 2.5 + drag.stride * np.arange(1, drag.strides + 1)
     expected = [energy(r) - energy(2.5) for r in lengths]
     expected.append(max(expected))
-    # One direction: soft minima and mean are its energy.
+    # One direction: soft minima and mean are its energy. Nobody else has moved.
     for column in range(drag.levels + 1):
-        np.testing.assert_allclose(found[:, column :: drag.levels + 1], [expected] * 2, atol=1e-9)
+        energies = found[:, column : drag.energies : drag.levels + 1]
+        np.testing.assert_allclose(energies, [expected] * 2, atol=1e-9)
+    assert (found[:, drag.energies :] == 0.0).all()
+
+
+@pytest.mark.parametrize(("far", "share"), [(1.0, 1.0), (2.4, 0.5), (2.5, 0.0)])
+def test_displacements_of_those_that_were_far_are_counted(far: float, share: float) -> None:
+    """One step of the other atom of a pair, by its force and not longer than allowed."""
+    drag = tiny_drag(
+        far=far, far_ramp=0.2, relaxations=0, iterations=1, strides=1, longest=0.02, momentum=0.0
+    )
+    drag.mobility[:] = torch.tensor([0.01, 100.0], dtype=torch.float64)
+    found = drag(*inputs_of(STRUCTURES["pair"]()))[:, -1]
+    square = (2.5 + drag.stride) ** 2
+    interval, place = divmod((square - drag.lowest) / drag.spacing, 1.0)
+    slope = np.polyval(np.polyder(drag.energy[1, 0, :, int(interval)].numpy()[::-1]), place) * (
+        2.0 * square**0.5 / drag.spacing
+    )
+    # Cu is dragged away from Zr, which makes the longest step; Zr from Cu, which hardly moves.
+    expected = share * np.array([0.02**2, (0.01 * slope) ** 2])
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-15)
+
+
+def test_models_of_before_displacements_get_energies_alone() -> None:
+    drag, inputs = tiny_drag(), inputs_of(STRUCTURES["glass"]())
+    found = torch.ops.symgnn.drag_energies(
+        *(*inputs, drag.energy, drag.lowest, drag.spacing, drag.reach, drag.slack, drag.mobility),
+        *(drag.mobile, drag.mobile_ramp, drag.shell, drag.shell_ramp, drag.relaxations),
+        *(drag.stride, drag.strides, drag.iterations, drag.momentum, drag.longest),
+        drag.temperatures,
+    )
+    assert torch.equal(found, drag(*inputs)[:, : drag.energies])
 
 
 def test_a_pair_relaxes_before_it_is_pulled_apart() -> None:
@@ -207,12 +240,14 @@ def test_a_pair_relaxes_before_it_is_pulled_apart() -> None:
         atoms.positions[1, 0] = length
         results.append(drag(*inputs_of(atoms)))
     torch.testing.assert_close(*results, rtol=0, atol=1e-6)
-    assert (results[0] > 0.01).all()
+    assert (results[0][:, : drag.energies] > 0.01).all()
 
 
 def test_atoms_that_give_way_make_it_cheaper() -> None:
     inputs = inputs_of(random_glass(4, seed=3))
-    stiff, soft = (tiny_drag(iterations=k, shell=3.6)(*inputs)[:, -1] for k in (0, 3))
+    drag = tiny_drag()
+    highest = drag.energies - 1
+    stiff, soft = (tiny_drag(iterations=k, shell=3.6)(*inputs)[:, highest] for k in (0, 3))
     assert (soft < stiff).double().mean() > 0.95
 
 
@@ -224,9 +259,9 @@ def test_an_atom_without_first_neighbors_costs_nothing() -> None:
 
 
 def test_the_energy_is_smooth_where_neighbors_come_and_go() -> None:
-    """A neighbor crosses the end of the first shell, and of those that give way."""
+    """A neighbor crosses the end of the first shell, and borders of those that give way."""
     drag = tiny_drag()
-    for border in (3.6, 4.0):
+    for border in (2.8, 3.6, 3.8, 4.0):
         values = []
         for length in (border - 1e-5, border + 1e-5):
             positions = [[0, 0, 0], [2.4, 0, 0], [0, 2.5, 0], [0, 0, length]]

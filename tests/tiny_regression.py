@@ -43,6 +43,7 @@ TINY: dict[str, Any] = {
 DRAG: dict[str, Any] = {
     "reach": 4.0,
     "mobile": 4.0,
+    "far": 2.8,
     "shell": 3.6,
     "relaxations": 2,
     "stride": 0.4,

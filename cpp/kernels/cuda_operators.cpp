@@ -189,7 +189,7 @@ Tensor drag_energies_cuda(const Tensor &given_species, const Tensor &given_index
     task.edge_stride = 3;
     task.most = first.diff().max().item<std::int64_t>();
     task.first_center = first_center;
-    task.energies = result.data_ptr<scalar_t>();
+    task.result = result.data_ptr<scalar_t>();
     const Tensor counts = torch::empty({rows, 2}, edge_index.options().dtype(torch::kInt32));
     check(kernels::count_dragged_cuda(
         task, rows, reinterpret_cast<kernels::DragCounts *>(counts.data_ptr<std::int32_t>()),

@@ -27,7 +27,7 @@ constexpr const char *kSchema =
     "float lowest, float spacing, float reach, float slack, Tensor mobility, "
     "float mobile_end, float mobile_ramp, float shell_end, float shell_ramp, "
     "int relaxations, float stride, int strides, int iterations, float momentum, float longest, "
-    "float[] temperatures) -> Tensor";
+    "float[] temperatures, float? far=None, float far_ramp=1.0) -> Tensor";
 
 template <typename scalar>
 auto function() -> void (*)(const kernels::DragEnergies<scalar> &, std::int64_t,
@@ -53,7 +53,7 @@ class Memory {
         atoms_(task.most + 1),
         ends_(2 * (task.most + 1)),
         neighbors_((task.most + 1) * (task.most + 2) / 2),
-        scalars_(kFixed * (task.most + 1) + (task.strides + 1) * (task.most + 1)),
+        scalars_((kFixed + task.strides + 1 + task.displacements) * (task.most + 1)),
         lanes_(3 * 3 * (task.most + 1)) {}
 
   /// For a center. The order of its edges is that of their vectors, whatever rank or search found
@@ -86,9 +86,11 @@ class Memory {
     result.count = static_cast<std::int64_t>(edges_.size());
     result.start = take(3 * atoms);
     result.mobility = take(atoms);
+    result.counted = take(atoms);
     result.directions = take(3 * atoms);
     result.weights = take(atoms);
-    result.energies = next;
+    result.energies = take((task_.strides + 1) * atoms);
+    result.displacements = take(task_.displacements * atoms);
     result.atoms = atoms_.data();
     result.ends = ends_.data();
     result.neighbors = neighbors_.data();
@@ -99,7 +101,7 @@ class Memory {
   }
 
  private:
-  static constexpr std::int64_t kFixed = 3 + 1 + 3 + 1;
+  static constexpr std::int64_t kFixed = 3 + 1 + 1 + 3 + 1;
   struct alignas(64) Lanes {
     scalar scalars[kernels::kMostLanes];
   };
@@ -127,7 +129,7 @@ Tensor drag_energies_cpu(const Tensor &species, const Tensor &edge_index, const 
     task.edge_stride = graph.edge_vector.stride(0);
     task.most = most_edges(task.first, graph.atoms());
     task.first_center = graph.first_center();
-    task.energies = result.data_ptr<scalar_t>();
+    task.result = result.data_ptr<scalar_t>();
     const auto drag = function<scalar_t>();
     graph.for_each_range([&](std::int64_t begin, std::int64_t end) {
       Memory<scalar_t> memory(task);

@@ -9,8 +9,8 @@ namespace symgnn::kernels {
 constexpr std::int64_t kPairIntervals = 32;
 
 /// What it costs to drag an atom away from each of its first neighbors while the atoms around it
-/// give way: python/symgnn/models/drag.py defines it. Arrays are row-major without gaps where no
-/// stride is given.
+/// give way, and how far those a few shells away go: python/symgnn/models/drag.py defines it.
+/// Arrays are row-major without gaps where no stride is given.
 template <typename scalar>
 struct DragEnergies {
   const std::int64_t *species;   ///< [N]
@@ -29,14 +29,17 @@ struct DragEnergies {
   const scalar *mobility;            ///< [S], Å²/eV
   scalar mobile_end, mobile_ramp;    ///< Å, from the center: who gives way
   scalar shell_end, shell_ramp;      ///< Å: first neighbors
+  scalar far, far_ramp;              ///< Å, from the center: whose displacements
   scalar stride, momentum, longest;  ///< Å, –, Å
   std::int64_t relaxations, strides, iterations;
+  std::int64_t displacements;  ///< columns of them: strides, or none
   std::int64_t levels;         ///< temperatures
   const scalar *temperatures;  ///< [levels], eV
 
   std::int64_t most;          ///< edges of a center
   std::int64_t first_center;  ///< of row 0 of the results
-  scalar *energies;           ///< [rows, strides + 1, levels + 1], eV
+  /// [rows]: energies [strides + 1, levels + 1], eV, then displacements, Å²
+  scalar *result;
 };
 
 }  // namespace symgnn::kernels

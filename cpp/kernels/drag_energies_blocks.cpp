@@ -28,17 +28,22 @@ class Drag {
     find_neighbors();
     relax();
     find_directions();
-    if (directions_ > 0) {
-      begin();
-      for_each_pair([this](DraggedNeighbor<scalar> &neighbor, const V(&vector)[3]) {
-        neighbor.start_energy = energy_of(neighbor, vector)[0];
-      });
-      for (std::int64_t first = 0; first < directions_; first += step) {
-        drag(first);
+    const std::int64_t columns = (task_.strides + 1) * (task_.levels + 1) + task_.displacements;
+    scalar *result = task_.result + (center - task_.first_center) * columns;
+    if (directions_ == 0) {
+      for (std::int64_t column = 0; column < columns; ++column) {
+        result[column] = scalar(0);
       }
+      return;
     }
-    const std::int64_t columns = (task_.strides + 1) * (task_.levels + 1);
-    reduce(task_.energies + (center - task_.first_center) * columns);
+    begin();
+    for_each_pair([this](DraggedNeighbor<scalar> &neighbor, const V(&vector)[3]) {
+      neighbor.start_energy = energy_of(neighbor, vector)[0];
+    });
+    for (std::int64_t first = 0; first < directions_; first += step) {
+      drag(first);
+    }
+    reduce(result);
   }
 
  private:
@@ -62,6 +67,7 @@ class Drag {
     const scalar free = ramp_of(length, task_.mobile_end, task_.mobile_ramp);
     work_.atoms[atoms_] = atom;
     work_.mobility[atoms_] = task_.mobility[task_.species[atom]] * free;
+    work_.counted[atoms_] = scalar(1) - ramp_of(length, task_.far + task_.far_ramp, task_.far_ramp);
     for (int k = 0; k < 3; ++k) {
       work_.start[3 * atoms_ + k] = vector == nullptr ? scalar(0) : vector[k];
     }
@@ -161,11 +167,17 @@ class Drag {
         find_forces();
         move();
       }
-      const V found = energy();
-      scalar *energies = work_.energies + stride * directions_;
-      for (std::int64_t lane = 0; lane < step && first + lane < directions_; ++lane) {
-        energies[first + lane] = found[lane];
+      keep(energy(), first, work_.energies + stride * directions_);
+      if (task_.displacements > 0) {
+        keep(displacement(), first, work_.displacements + stride * directions_);
       }
+    }
+  }
+
+  /// What was found in the directions first, first + 1, ….
+  void keep(const V &found, std::int64_t first, scalar *of_directions) const {
+    for (std::int64_t lane = 0; lane < step && first + lane < directions_; ++lane) {
+      of_directions[first + lane] = found[lane];
     }
   }
 
@@ -247,6 +259,22 @@ class Drag {
     return sum;
   }
 
+  /// Squares of the ways of all that count, the nearest of which come first.
+  V displacement() const {
+    V sum{};
+    for (std::int64_t atom = 0; atom < mobile_; ++atom) {
+      if (work_.counted[atom] > 0) {
+        V square{};
+        for (int k = 0; k < 3; ++k) {
+          const V way = position(atom, k) - work_.start[3 * atom + k];
+          square += way * way;
+        }
+        sum += work_.counted[atom] * square;
+      }
+    }
+    return sum;
+  }
+
   template <typename Work>
   void for_each_pair(const Work &work) const {
     std::int64_t next = 0;
@@ -305,9 +333,8 @@ class Drag {
   }
 
   /// Soft minima over directions at each temperature, and the mean, of each stride and of the
-  /// highest energy on the way.
+  /// highest energy on the way; then means of displacements.
   void reduce(scalar *result) {
-    const std::int64_t columns = task_.levels + 1;
     scalar total = 0;
     for (std::int64_t number = 0; number < directions_; ++number) {
       total += work_.weights[number];
@@ -321,20 +348,20 @@ class Drag {
     const scalar share = total < 1 ? total : scalar(1);
     for (std::int64_t stride = 0; stride <= task_.strides; ++stride) {
       const scalar *energies = work_.energies + stride * directions_;
-      for (std::int64_t column = 0; column < columns; ++column) {
-        scalar *value = result + stride * columns + column;
-        *value = directions_ == 0 ? scalar(0)
-                 : column == task_.levels
-                     ? share * mean(energies, total)
-                     : share * soft_minimum(energies, total, task_.temperatures[column]);
+      for (std::int64_t level = 0; level < task_.levels; ++level) {
+        *result++ = share * soft_minimum(energies, total, task_.temperatures[level]);
       }
+      *result++ = share * mean(energies, total);
+    }
+    for (std::int64_t stride = 0; stride < task_.displacements; ++stride) {
+      *result++ = share * mean(work_.displacements + stride * directions_, total);
     }
   }
 
-  scalar mean(const scalar *energies, scalar total) const {
+  scalar mean(const scalar *values, scalar total) const {
     scalar sum = 0;
     for (std::int64_t number = 0; number < directions_; ++number) {
-      sum += work_.weights[number] * energies[number];
+      sum += work_.weights[number] * values[number];
     }
     return sum / total;
   }

@@ -21,12 +21,14 @@ struct DragWorkspace {
   std::int64_t count;
   scalar *start;        ///< [most + 1, 3], Å, from the center; those that move come first
   scalar *mobility;     ///< [most + 1], Å²/eV
+  scalar *counted;      ///< [most + 1], how much an atom's displacement counts
   std::int64_t *atoms;  ///< [most + 1]
   std::int64_t *ends;   ///< [most + 1, 2]: of an atom's neighbors that move, of all of them
   DraggedNeighbor<scalar> *neighbors;   ///< [(most + 1) (most + 2) / 2]
   scalar *directions;                   ///< [most, 3]
   scalar *weights;                      ///< [most]
   scalar *energies;                     ///< [strides + 1, most], eV
+  scalar *displacements;                ///< [displacements, most], Å²
   scalar *position, *force, *velocity;  ///< [most + 1, 3, kMostLanes], aligned like vectors
 };
 

@@ -124,10 +124,12 @@ struct DragKernel {
     scalar *start;                       ///< [most + 1, 3], Å; those that move come first
     std::int32_t *kind;                  ///< [most + 1], elements
     scalar *mobility;                    ///< [largest.moving], Å²/eV
+    scalar *counted;                     ///< [largest.moving]: see DragWorkspace
     std::int32_t *ends;                  ///< [largest.moving, 2]: see DragWorkspace
     scalar *direction;                   ///< [largest.moving, 3]
     scalar *weight;                      ///< [largest.moving], of directions
     scalar *energy;                      ///< [strides + 1, largest.moving], eV, of directions
+    scalar *displacement;                ///< [displacements, largest.moving], Å², of directions
     scalar *position, *next, *velocity;  ///< [largest.moving, 3, kDirections]
     std::int32_t *counts;                ///< atoms, those that move, directions
     std::size_t size;
@@ -139,10 +141,12 @@ struct DragKernel {
       start = pieces.take<scalar>(3 * (task.most + 1));
       kind = pieces.take<std::int32_t>(task.most + 1);
       mobility = pieces.take<scalar>(moving);
+      counted = pieces.take<scalar>(moving);
       ends = pieces.take<std::int32_t>(2 * moving);
       direction = pieces.take<scalar>(3 * moving);
       weight = pieces.take<scalar>(moving);
       energy = pieces.take<scalar>((task.strides + 1) * moving);
+      displacement = pieces.take<scalar>(task.displacements * moving);
       position = pieces.take<scalar>(3 * moving * kDirections);
       next = pieces.take<scalar>(3 * moving * kDirections);
       velocity = pieces.take<scalar>(3 * moving * kDirections);
@@ -154,7 +158,7 @@ struct DragKernel {
   SYMGNN_DEVICE void operator()(const Block &block) const {
     const Shared shared(task, largest, block.shared());
     std::int32_t *list = lists + static_cast<std::int64_t>(largest.pairs) * block.index();
-    const std::int64_t columns = (task.strides + 1) * (task.levels + 1);
+    const std::int64_t columns = (task.strides + 1) * (task.levels + 1) + task.displacements;
     for (std::int64_t row = block.index(); row < rows; row += block.count()) {
       Center center{task, block, shared, list, largest.moving};
       center.gather(task.first_center + row);
@@ -162,7 +166,7 @@ struct DragKernel {
       center.relax();
       center.find_directions();
       center.drag();
-      center.reduce(task.energies + row * columns);
+      center.reduce(task.result + row * columns);
       block.barrier();
     }
   }
@@ -290,12 +294,15 @@ struct DragKernel {
             move(first, count);
           }
           find_energies(count, shared_.energy + stride * directions_ + first);
+          if (task_.displacements > 0) {
+            find_displacements(count, shared_.displacement + stride * directions_ + first);
+          }
         }
       }
     }
 
     /// Soft minima over directions at each temperature, and the mean, of each stride and of the
-    /// highest energy on the way.
+    /// highest energy on the way; then means of displacements.
     SYMGNN_DEVICE void reduce(scalar *result) {
       const int strides = static_cast<int>(task_.strides);
       const int columns = static_cast<int>(task_.levels) + 1;
@@ -308,10 +315,13 @@ struct DragKernel {
         shared_.energy[strides * directions_ + number] = highest;
       });
       block_.barrier();
-      block_.for_each((strides + 1) * columns, [&](int item) {
+      const int energies = (strides + 1) * columns;
+      block_.for_each(energies + static_cast<int>(task_.displacements), [&](int item) {
         const int column = item % columns;
         const scalar *energy = shared_.energy + item / columns * directions_;
-        result[item] = directions_ == 0        ? scalar(0)
+        result[item] = directions_ == 0 ? scalar(0)
+                       : item >= energies
+                           ? mean(shared_.displacement + (item - energies) * directions_)
                        : column + 1 == columns ? mean(energy)
                                                : soft_minimum(energy, task_.temperatures[column]);
       });
@@ -344,6 +354,8 @@ struct DragKernel {
       if (length < task_.mobile_end && atom < most_moving_) {
         shared_.mobility[atom] =
             task_.mobility[kind] * smooth_ramp(length, task_.mobile_end, task_.mobile_ramp);
+        shared_.counted[atom] =
+            scalar(1) - smooth_ramp(length, task_.far + task_.far_ramp, task_.far_ramp);
       }
     }
 
@@ -430,13 +442,31 @@ struct DragKernel {
         });
         next_[atom * kDirections + lane] = sum;
       });
+      add_atoms(count, energies);
+    }
+
+    /// Squares of the ways of all that count.
+    SYMGNN_DEVICE void find_displacements(int count, scalar *displacements) {
+      block_.for_each(moving_ * count, [&](int item) {
+        const int atom = item / count, lane = item % count;
+        scalar way[3];
+        for (int k = 0; k < 3; ++k) {
+          way[k] = position_[(3 * atom + k) * kDirections + lane] - shared_.start[3 * atom + k];
+        }
+        next_[atom * kDirections + lane] = shared_.counted[atom] * square_of(way);
+      });
+      add_atoms(count, displacements);
+    }
+
+    /// Of what stands in `next_` for each atom and direction, sums over atoms.
+    SYMGNN_DEVICE void add_atoms(int count, scalar *sums) {
       block_.barrier();
       block_.for_each(count, [&](int lane) {
         scalar sum = 0;
         for (int atom = 0; atom < moving_; ++atom) {
           sum += next_[atom * kDirections + lane];
         }
-        energies[lane] = sum;
+        sums[lane] = sum;
       });
       block_.barrier();
     }
@@ -488,11 +518,11 @@ struct DragKernel {
       return total;
     }
 
-    SYMGNN_DEVICE scalar mean(const scalar *energy) const {
+    SYMGNN_DEVICE scalar mean(const scalar *values) const {
       const scalar total = total_weight();
       scalar sum = 0;
       for (int number = 0; number < directions_; ++number) {
-        sum += shared_.weight[number] * energy[number];
+        sum += shared_.weight[number] * values[number];
       }
       return (total < 1 ? total : scalar(1)) * sum / total;
     }

@@ -6,6 +6,7 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "drag_energies.h"
 
@@ -22,18 +23,24 @@ struct DragEnergiesInputs {
   std::int64_t strides, iterations;
   double momentum, longest;
   torch::Tensor temperatures;  ///< [levels], eV
-  torch::Tensor slope = {};    ///< [S, S, 3, kPairIntervals], eV/Å², of energy
+  std::optional<double> far;   ///< displacements from there on are wanted
+  double far_ramp;
+  torch::Tensor slope = {};  ///< [S, S, 3, kPairIntervals], eV/Å², of energy
 
   std::int64_t elements() const { return mobility.numel(); }
-  std::int64_t columns() const { return (strides + 1) * (temperatures.numel() + 1); }
+  std::int64_t displacements() const { return far ? strides : 0; }
+  std::int64_t columns() const {
+    return (strides + 1) * (temperatures.numel() + 1) + displacements();
+  }
 
   /// As kernels read them, with `options`. Throws c10::Error where they make no sense.
   DragEnergiesInputs with(const at::TensorOptions &options) const {
     TORCH_CHECK(
         energy.sizes() == at::IntArrayRef({elements(), elements(), 4, kernels::kPairIntervals}),
         "energy is [elements, elements, 4, ", kernels::kPairIntervals, "]");
-    TORCH_CHECK(spacing > 0.0 && mobile_ramp > 0.0 && shell_ramp > 0.0 && longest > 0.0,
-                "spacing, ramps and longest are positive");
+    TORCH_CHECK(
+        spacing > 0.0 && mobile_ramp > 0.0 && shell_ramp > 0.0 && longest > 0.0 && far_ramp > 0.0,
+        "spacing, ramps and longest are positive");
     TORCH_CHECK(strides > 0 && iterations >= 0 && relaxations >= 0, "strides are one or more");
     DragEnergiesInputs result = *this;
     result.energy = energy.to(options).contiguous();
@@ -60,11 +67,12 @@ torch::Tensor drag_energies(const torch::Tensor &species, const torch::Tensor &e
                             const torch::Tensor &mobility, double mobile_end, double mobile_ramp,
                             double shell_end, double shell_ramp, std::int64_t relaxations,
                             double stride, std::int64_t strides, std::int64_t iterations,
-                            double momentum, double longest, at::ArrayRef<double> temperatures) {
+                            double momentum, double longest, at::ArrayRef<double> temperatures,
+                            std::optional<double> far, double far_ramp) {
   return run(species, edge_index, edge_vector,
              {energy, lowest, spacing, reach, slack, mobility, mobile_end, mobile_ramp, shell_end,
               shell_ramp, relaxations, stride, strides, iterations, momentum, longest,
-              at::tensor(temperatures, at::kDouble)});
+              at::tensor(temperatures, at::kDouble), far, far_ramp});
 }
 
 /// Of prepared inputs; the graph and where the result is to lie are left to be said.
@@ -91,6 +99,9 @@ kernels::DragEnergies<scalar> make_task(const DragEnergiesInputs &inputs) {
   task.iterations = inputs.iterations;
   task.levels = inputs.temperatures.numel();
   task.temperatures = inputs.temperatures.data_ptr<scalar>();
+  task.displacements = inputs.displacements();
+  task.far = static_cast<scalar>(inputs.far.value_or(0.0));
+  task.far_ramp = static_cast<scalar>(inputs.far_ramp);
   return task;
 }
 

@@ -5,13 +5,14 @@ motion has left them. Then the atom is dragged away from each of its first neigh
 along the line between them. After every stride the atoms around it, and the dragged one across the
 line, take more such steps; what the energy has become by then is remembered, and the highest on the
 way. Soft minima and means over the directions are features of the atom: a barrier in small, of one
-hop of one atom. The idea is that of the drag method for saddle points (see Henkelman, Jóhannesson,
+hop of one atom. So is, if wanted, how far atoms a few shells away have gone by then: the part of the
+cost that they would bear if more of them gave way. The idea is that of the drag method for saddle points (see Henkelman, Jóhannesson,
 Jónsson, in: Progress in Theoretical Chemistry and Physics 5, 269 (2000)), without its precision.
 
 Energies are those of pairs: an embedded-atom potential at the mean density of each element, see
 ``training.pair_energies``.
 
-Written for TorchScript. It defines the energies; a compiled operator computes them
+Written for TorchScript. It defines the features; a compiled operator computes them
 (cpp/kernels/drag_energies.h).
 """
 
@@ -51,6 +52,11 @@ class DragConfig(BaseModel):
     """Å, from the dragged atom: who gives way."""
     mobile_ramp: float = Field(1.0, gt=0.0)
     """Å, over which atoms give way less and less."""
+    far: float | None = Field(None, ge=0.0)
+    """Å, from the dragged atom: where those begin whose displacements count as well; null for
+    energies alone."""
+    far_ramp: float = Field(1.0, gt=0.0)
+    """Å, over which they count more and more."""
     shell: float = Field(3.5, gt=0.0)
     """Å, where first neighbors end."""
     shell_ramp: float = Field(0.4, gt=0.0)
@@ -86,16 +92,20 @@ class DragConfig(BaseModel):
     def _lengths_fit(self) -> Self:
         if self.shell > self.mobile:
             raise ValueError("shell: first neighbors are among those that give way (mobile)")
+        if self.far is not None and self.far >= self.mobile:
+            raise ValueError("far: those whose displacements count are among those that give way")
         if min(self.temperatures) <= 0.0:
             raise ValueError("temperatures: give positive ones")
         return self
 
 
 class DragEnergies(nn.Module):
-    """Energies of dragging each atom, from all edges up to ``config.cutoff``.
+    """What it costs to drag each atom, and how far its surroundings go.
 
-    Columns: soft minima at each temperature, then the mean, over directions; first after each
-    stride, at last of the highest energy on the way. Zero for an atom without first neighbors.
+    Columns: soft minima of energies (eV) at each temperature, then their mean, over directions;
+    first after each stride, at last of the highest energy on the way. Then, where ``config.far`` is
+    given, after each stride the mean over directions of the sum of squared displacements (Å²) of
+    atoms that were as far from the dragged one. Zero for an atom without first neighbors.
 
     Args:
         config: how.
@@ -104,6 +114,7 @@ class DragEnergies(nn.Module):
 
     energy: Tensor
     mobility: Tensor
+    far: float | None
 
     def __init__(self, config: DragConfig, elements: int) -> None:
         super().__init__()
@@ -116,7 +127,9 @@ class DragEnergies(nn.Module):
         self.iterations, self.momentum = config.iterations, config.momentum
         self.longest, self.temperatures = config.longest, list(config.temperatures)
         self.levels = len(config.temperatures)
-        self.columns = (config.strides + 1) * (self.levels + 1)
+        self.far, self.far_ramp = config.far, config.far_ramp
+        self.energies = (config.strides + 1) * (self.levels + 1)
+        self.columns = self.energies + (0 if config.far is None else config.strides)
         self.elements, self.numbers_at_once = elements, _NUMBERS_AT_ONCE
         # Set by a fit: energies of pairs (eV), by ascending powers of the place in each interval of
         # the squared distance, and steps down the slope (Å²/eV).
@@ -124,12 +137,12 @@ class DragEnergies(nn.Module):
         self.register_buffer("mobility", torch.zeros(elements))
 
     def forward(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
-        """Energies [n, columns], eV, of the centers from the first to the last.
+        """Columns [n, columns] of the centers from the first to the last.
 
         Args:
             species: [N], index of the element.
             edge_index: [2, E], sorted by center; E > 0.
-            edge_vector: [E, 3], Å.
+            edge_vector: [E, 3], Å, up to ``config.cutoff``; longer ones do not matter.
         """
         if torch.ops.symgnn.has_kernel("drag_energies", edge_vector):
             found: Tensor = torch.ops.symgnn.drag_energies(
@@ -153,6 +166,8 @@ class DragEnergies(nn.Module):
                 self.momentum,
                 self.longest,
                 self.temperatures,
+                self.far,
+                self.far_ramp,
             )
             return found
         return self.plain(species, edge_index, edge_vector)
@@ -201,7 +216,7 @@ class DragEnergies(nn.Module):
         count: Tensor,
         moving: int,
     ) -> Tensor:
-        """Energies [n, columns] of n centers whose edges lie side by side, the shortest first."""
+        """Columns [n, columns] of n centers whose edges lie side by side, the shortest first."""
         if moving == 0:
             return torch.zeros(
                 [count.size(0), self.columns], dtype=vector.dtype, device=vector.device
@@ -240,10 +255,18 @@ class DragEnergies(nn.Module):
         for _ in range(self.relaxations):
             position, velocity = self._move(position, velocity, free_center, start, row, mobility)
         start_energy = self._energies(position, start, row)
+        origin = position
+        far = torch.zeros_like(distance[:, : moving + 1])
+        begin = self.far
+        if begin is not None:
+            middle = begin + 0.5 * self.far_ramp
+            far = 1.0 - ramp(distance[:, : moving + 1], middle, self.far_ramp)
+            far = torch.where(mobile, far, torch.zeros_like(far))
         direction, weight = self._directions(position[:, 0], mobile)
         position = position.expand(-1, direction.size(1), -1, -1).clone()
         velocity = torch.zeros_like(position)
         found: list[Tensor] = []
+        displacements: list[Tensor] = []
         for _ in range(self.strides):
             position[:, :, 0] += self.stride * direction
             for _ in range(self.iterations):
@@ -251,9 +274,14 @@ class DragEnergies(nn.Module):
             # Pair by pair, since what changes is a small part of the whole.
             change = self._energies(position, start, row) - start_energy
             found.append((change * share[:, None]).sum(3).sum(2))
+            squared = (position - origin).square().sum(3)
+            displacements.append((far[:, None] * squared).sum(2))
         energies = torch.stack(found, dim=1)
         energies = torch.cat([energies, energies.amax(1, keepdim=True)], dim=1)
-        return self._over_directions(energies, weight)
+        result = self._over_directions(energies, weight)
+        if begin is None:
+            return result
+        return torch.cat([result, self._mean(torch.stack(displacements, dim=1), weight)], dim=1)
 
     def _directions(self, position: Tensor, mobile: Tensor) -> tuple[Tensor, Tensor]:
         """Directions [n, D, 3] away from first neighbors, and their weights [n, D].
@@ -351,5 +379,9 @@ class DragEnergies(nn.Module):
             sums = (weight[:, None, :] * torch.exp(-above / temperature)).sum(2) / safe
             sums = torch.where(total > 0.0, sums, torch.ones_like(sums))
             columns.append(share * (lowest - temperature * sums.log()))
-        columns.append(share * (lowest + (weight[:, None, :] * above).sum(2) / safe))
+        columns.append(self._mean(energies, weight))
         return torch.stack(columns, dim=2).flatten(1)
+
+    def _mean(self, values: Tensor, weight: Tensor) -> Tensor:
+        """Means [n, K] of values [n, K, D] by weight [n, D]; of few directions, a share of it."""
+        return (weight[:, None, :] * values).sum(2) / weight.sum(1).clamp(min=1.0)[:, None]
