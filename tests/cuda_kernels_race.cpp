@@ -139,17 +139,20 @@ bool dragging_works() {
   task.slack = 0.5f;
   task.mobility = mobility.data();
   task.mobile_end = 4.5f;
-  task.mobile_ramp = task.shell_ramp = 1.0f;
+  task.mobile_ramp = task.shell_ramp = task.far_ramp = 1.0f;
+  task.far = 2.0f;
   task.shell_end = 4.2f;
   task.stride = 0.5f;
   task.momentum = 0.8f;
   task.longest = 0.1f;
-  task.relaxations = task.strides = task.iterations = 2;
+  task.relaxations = task.strides = task.iterations = task.displacements = 2;
   task.levels = static_cast<std::int64_t>(temperatures.size());
   task.temperatures = temperatures.data();
   task.most = kNeighbors;
-  std::vector<float> energies(kCenters * (task.strides + 1) * (task.levels + 1));
-  task.energies = energies.data();
+  const std::int64_t energies = (task.strides + 1) * (task.levels + 1);
+  const std::int64_t columns = energies + task.displacements;
+  std::vector<float> result(kCenters * columns);
+  task.result = result.data();
   std::vector<DragCounts> counts(kCenters);
   if (count_dragged_cuda(task, kCenters, counts.data(), nullptr) != nullptr) {
     return false;
@@ -158,11 +161,14 @@ bool dragging_works() {
   if (drag_energies_cuda(task, kCenters, counts[0], workspace.data(), nullptr) != nullptr) {
     return false;
   }
-  bool any = false;
-  for (const float found : energies) {
-    any = any || (std::isfinite(found) && found != 0.0f);
+  bool finite = true, any_energy = false, any_displacement = false;
+  for (std::size_t item = 0; item < result.size(); ++item) {
+    const bool is_energy = static_cast<std::int64_t>(item) % columns < energies;
+    finite = finite && std::isfinite(result[item]);
+    any_energy = any_energy || (is_energy && result[item] != 0.0f);
+    any_displacement = any_displacement || (!is_energy && result[item] > 0.0f);
   }
-  return any;
+  return finite && any_energy && any_displacement;
 }
 
 }  // namespace

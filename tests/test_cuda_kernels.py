@@ -423,8 +423,8 @@ def drag_on_host(host, drag, species, edge_index, edge_vector):
         *(3, drag.elements, address(drag.energy), address(slope)),
         *(drag.lowest, drag.spacing, drag.reach, drag.slack, address(drag.mobility)),
         *(drag.mobile, drag.mobile_ramp, drag.shell, drag.shell_ramp),
-        *(drag.far, drag.far_ramp, drag.stride, drag.momentum, drag.longest),
-        *(drag.relaxations, drag.strides, drag.iterations, drag.strides),
+        *(drag.far or 0.0, drag.far_ramp, drag.stride, drag.momentum, drag.longest),
+        *(drag.relaxations, drag.strides, drag.iterations, drag.columns - drag.energies),
         *(drag.levels, address(temperatures)),
         *(int(first.diff().max()), int(center[0]), address(result)),
     )
@@ -439,6 +439,7 @@ DRAGGED = {
     "one stride, no iterations": {"strides": 1, "iterations": 0},
     "everything is mobile": {"mobile": 4.5, "mobile_ramp": 3.0, "shell": 4.5},
     "three temperatures": {"temperatures": [0.05, 0.2, 1.0]},
+    "energies alone": {"far": None},
     "displacements of all": {"far": 0.0, "far_ramp": 2.0},
 }
 

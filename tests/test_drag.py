@@ -15,6 +15,7 @@ from ase import Atoms
 from ase.build import bulk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from scipy.spatial.transform import Rotation
 
 from conftest import random_glass
@@ -185,7 +186,7 @@ def test_energies_do_not_change_with_the_view(seed: int) -> None:
 
 def test_a_pair_is_pulled_apart_along_its_energy() -> None:
     """Without others, and without giving way: the energy of the pair."""
-    drag = tiny_drag(iterations=0, relaxations=0)
+    drag = tiny_drag(iterations=0, relaxations=0, far=0.0)
     found = drag(*inputs_of(STRUCTURES["pair"]()))
 
     def energy(length: float) -> float:
@@ -268,6 +269,19 @@ def test_the_energy_is_smooth_where_neighbors_come_and_go() -> None:
             atoms = Atoms("CuZrCuZr", positions=positions, cell=[40] * 3, pbc=True)
             values.append(drag(*inputs_of(atoms)))
         assert (values[1] - values[0]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"shell": 4.5}, "shell: first neighbors"),
+        ({"far": 4.0}, "far: those whose displacements"),
+        ({"temperatures": [0.1, 0.0]}, "temperatures: give positive"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        tiny_drag(**changes)
 
 
 # --- pair energies ----------------------------------------------------------------------------

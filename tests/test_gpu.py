@@ -256,8 +256,9 @@ def test_a_graph_without_edges() -> None:
     assert new_edge.shape == (0, 16)
 
 
-def test_energies_of_dragging_are_those_of_the_cpu() -> None:
-    drag = tiny_drag()
+@pytest.mark.parametrize("far", [2.8, None])
+def test_energies_of_dragging_are_those_of_the_cpu(far: float | None) -> None:
+    drag = tiny_drag(far=far)
     inputs = inputs_of(random_glass(4, seed=3))
     expected = drag(*inputs)
     found = drag.cuda()(*(tensor.cuda() for tensor in inputs))
@@ -273,5 +274,5 @@ def test_barriers_of_dragging_are_those_of_the_cpu() -> None:
         Annotator("cuzr", device=device).predict([glass])[0][:, 0] for device in ("cpu", "cuda")
     ]
     # Single atoms differ by what rounding becomes on the way down a slope.
-    assert np.sqrt(np.mean((barriers[0] - barriers[1]) ** 2)) < 1e-4
-    assert np.abs(barriers[0] - barriers[1]).max() < 5e-3
+    assert np.sqrt(np.mean((barriers[0] - barriers[1]) ** 2)) < 2e-4
+    assert np.abs(barriers[0] - barriers[1]).max() < 2e-2

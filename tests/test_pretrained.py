@@ -43,7 +43,7 @@ def test_every_model_is_small_and_has_a_card_with_its_checksum():
             assert section in card
 
 
-@pytest.mark.parametrize(("name", "pearson"), [("cuzr-fast", 0.80), ("cuzr", 0.84)])
+@pytest.mark.parametrize(("name", "pearson"), [("cuzr-fast", 0.80), ("cuzr", 0.845)])
 def test_metadata_say_what_it_was_trained_on(name, pearson):
     model = Annotator(name)
     training = model.metadata["training"]
@@ -104,7 +104,7 @@ def test_dragging_atoms_tells_more_of_the_same_glass(fast):
     turned.rotate(37.0, (1.0, 2.0, 3.0), rotate_cell=True)
     difference = model.annotate(turned).arrays["energy_barrier"] - barriers
     assert np.sqrt((difference**2).mean()) < 2e-4
-    assert np.abs(difference).max() < 0.01
+    assert np.abs(difference).max() < 0.02
     crystal = bulk("Cu", "fcc", a=3.64, cubic=True) * (3, 3, 3)
     with pytest.warns(NovelStructureWarning):
         model.annotate(crystal)

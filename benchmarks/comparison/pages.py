@@ -33,7 +33,6 @@ TITLES = {
     "symgnn_no_symmetrization": "SymGNN without symmetrization",
     "symgnn_augmentation": "SymGNN, random rotations as augmentation",
     "symgnn_paper": "SymGNN, paper preset",
-    "symgnn_paper_long": "SymGNN, paper preset, 200 epochs",
     "symgnn_best": "SymGNN, best preset",
 }
 """How rows are called, by name of their files; others by that name."""

@@ -73,7 +73,7 @@ def collect(
             and earlier["key"] == row["key"]
             and earlier["jobs"]["finished"] > row["jobs"]["finished"]
         ):
-            scored[name] = earlier
+            scored[name] = {**earlier, "paper": row["paper"]}
     return {
         "glasses": data.labeled,
         "families": data.families,

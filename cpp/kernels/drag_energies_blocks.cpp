@@ -259,7 +259,7 @@ class Drag {
     return sum;
   }
 
-  /// Squares of the ways of all that count, the nearest of which come first.
+  /// Sum over atoms of their squared displacements, each as far as it counts.
   V displacement() const {
     V sum{};
     for (std::int64_t atom = 0; atom < mobile_; ++atom) {

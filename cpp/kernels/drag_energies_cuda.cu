@@ -445,7 +445,7 @@ struct DragKernel {
       add_atoms(count, energies);
     }
 
-    /// Squares of the ways of all that count.
+    /// Sums over atoms of their squared displacements, each as far as it counts.
     SYMGNN_DEVICE void find_displacements(int count, scalar *displacements) {
       block_.for_each(moving_ * count, [&](int item) {
         const int atom = item / count, lane = item % count;

@@ -29,7 +29,7 @@ std::size_t drag_energies_workspace(std::int64_t rows, const DragCounts &largest
 template <typename scalar>
 bool drag_energies_fit_cuda(const DragEnergies<scalar> &task, const DragCounts &largest);
 
-/// The rows of task.energies.
+/// The rows of task.result.
 template <typename scalar>
 const char *drag_energies_cuda(const DragEnergies<scalar> &task, std::int64_t rows,
                                const DragCounts &largest, void *workspace, void *stream);

@@ -36,7 +36,7 @@ class DensityRegressionConfig(NetworkConfig):
     density_cutoff: float | None = Field(None, gt=3.0)
     """Å, of radial densities and averages; null for that of edges."""
     drag: DragConfig | None = None
-    """Energies of dragging atoms as further features; null for none."""
+    """What dragging atoms tells, as further features; null for none."""
     radial: int = Field(26, ge=1)
     """Gaussians of width 0.2 Å between 2 Å and the cutoff, per element."""
     coarse: int = Field(10, ge=1)

@@ -5,9 +5,11 @@ motion has left them. Then the atom is dragged away from each of its first neigh
 along the line between them. After every stride the atoms around it, and the dragged one across the
 line, take more such steps; what the energy has become by then is remembered, and the highest on the
 way. Soft minima and means over the directions are features of the atom: a barrier in small, of one
-hop of one atom. So is, if wanted, how far atoms a few shells away have gone by then: the part of the
-cost that they would bear if more of them gave way. The idea is that of the drag method for saddle points (see Henkelman, Jóhannesson,
+hop of one atom. The idea is that of the drag method for saddle points (see Henkelman, Jóhannesson,
 Jónsson, in: Progress in Theoretical Chemistry and Physics 5, 269 (2000)), without its precision.
+
+If wanted, how far atoms a few shells away have gone by then makes further features: it tells what
+atoms that are farther still, and do not give way here, would bear of the cost.
 
 Energies are those of pairs: an embedded-atom potential at the mean density of each element, see
 ``training.pair_energies``.

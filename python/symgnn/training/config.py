@@ -177,7 +177,7 @@ def _densities() -> FitConfig:
 
 def _drag() -> FitConfig:
     """The shipped model ``cuzr``, which also drags atoms: a quarter of an hour on one core."""
-    drag = DragConfig()
+    drag = DragConfig(far=5.5)
     return FitConfig(
         model=DensityRegressionConfig(
             cutoff=drag.cutoff, density_cutoff=7.0, drag=drag, strength=200.0, likeness=0.95
