@@ -29,7 +29,7 @@ struct DragEnergies {
   const scalar *mobility;            ///< [S], Å²/eV
   scalar mobile_end, mobile_ramp;    ///< Å, from the center: who gives way
   scalar shell_end, shell_ramp;      ///< Å: first neighbors
-  scalar far, far_ramp;              ///< Å, from the center: whose displacements
+  scalar far, far_ramp;              ///< Å, from the center: whose displacements count
   scalar stride, momentum, longest;  ///< Å, –, Å
   std::int64_t relaxations, strides, iterations;
   std::int64_t displacements;  ///< columns of them: strides, or none

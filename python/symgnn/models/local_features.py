@@ -1,4 +1,4 @@
-"""What a density regression knows of an atom itself: densities, and what it costs to drag it.
+"""What a density regression knows of an atom itself: densities, and what dragging it tells.
 
 Written for TorchScript.
 """
@@ -16,7 +16,7 @@ class LocalFeatures(nn.Module):
 
     Args:
         densities: of its neighbors.
-        drag: energies of dragging it, which are kept beside the angular densities: ``angular``
+        drag: what dragging it tells, which is kept beside the angular densities: ``angular``
             counts both.
     """
 
@@ -44,9 +44,9 @@ class LocalFeatures(nn.Module):
         if self.drag is not None:
             if edge_index.size(1) > 0:
                 first = int(edge_index[0, 0].item())
-                energies = self.drag(species, edge_index, edge_vector)
-                columns = result[:, self.own - energies.size(1) : self.own]
-                columns[first : first + energies.size(0)] = energies
+                dragged = self.drag(species, edge_index, edge_vector)
+                columns = result[:, self.own - dragged.size(1) : self.own]
+                columns[first : first + dragged.size(0)] = dragged
             near = edges_shorter_than(edge_vector, self.cutoff)
             edge_index, edge_vector = (
                 chosen_edges(edge_index, near),
