@@ -6,8 +6,8 @@ on all labeled glasses but NAME and its relatives (`relatives.py`) and predicts 
 predicts the test glasses as well.
 Finished jobs are kept in benchmarks/table1/runs and never repeated; interrupted ones continue.
 The folder of a row's jobs is named by its content and the data's, so a changed row starts anew.
-Where fewer jobs of a row are finished than stand in table1.json, its numbers there stay: a table
-begun on one machine goes on, row by row, on another.
+What table1.json knows of jobs that are not found stays in the table: begun on one machine, it goes
+on, job by job, on another.
 
     python benchmarks/table1.py                                    # everything: days on two cores
     python benchmarks/table1.py --rows ridge_angular schnet --seeds 1 --jobs 2

@@ -314,6 +314,16 @@ def test_a_row_stays_where_its_jobs_are_not(tmp_path: Path, data: Data) -> None:
 
     assert collect([row], data, here, seeds=1, before=there) == there
 
+    for job in jobs_of(row, data, here, splits=data.splits[2:], seeds=2):
+        job.folder.mkdir(parents=True)
+        values = {f"last/{name}": -labels(data)[name] for name in LABELED}
+        np.savez(job.result, machine="here", seconds=1.0, **values)
+    both = collect([row], data, here, seeds=2, before=there)["rows"]["trees"]
+    alone = collect([row], data, here, seeds=2)["rows"]["trees"]
+    assert both["known"] == there["rows"]["trees"]["known"] | alone["known"]
+    assert both["jobs"] == {"finished": 7, "all": 8}
+    assert both["machines"] == ["here", "there"]
+
     changed = dataclasses.replace(row, content={"simple": "ridge_radial"})
     anew = collect([changed], data, here, seeds=2, before=there)
     assert anew["rows"]["trees"]["jobs"]["finished"] == 0

@@ -10,7 +10,12 @@ import numpy as np
 from symgnn.files import make_folder
 from symgnn.keys import ENERGY_BARRIER
 from symgnn.structures import read_structures, write_structures
-from symgnn.training.metrics import bootstrap_over_glasses, compute_metrics
+from symgnn.training.metrics import (
+    bootstrap_of_moments,
+    compute_metrics,
+    moments_of,
+    pearson_of_moments,
+)
 
 from .glasses import STANDARD, VALIDATION
 from .rows import jobs_of
@@ -60,24 +65,26 @@ def collect(
     glass while it was held out. A row without such a seed has ``incomplete`` scores only, over the
     glasses that it has.
 
-    Jobs stay on the machine that ran them, the table goes everywhere: a row of ``before``, an
-    earlier result of this function, stays as it is where it had more finished jobs, of the same
-    key, than are found here.
+    Predictions stay on the machine that made them, the table goes everywhere: what is known of each
+    job stands in it, and jobs of ``before``, an earlier result of this function, count as those
+    that are found here, as long as the row has the same key.
     """
+    earlier = {} if before is None else before["rows"]
+    seeds = max(seeds, 0 if before is None else before["seeds"])
     labels = {name: data.label(name) for name in data.labeled}
-    scored = {row.name: _score_row(row, data, runs, labels, seeds) for row in rows}
-    for name, earlier in (before or {}).get("rows", {}).items():
-        row = scored.get(name)
-        if (
-            row is not None
-            and earlier["key"] == row["key"]
-            and earlier["jobs"]["finished"] > row["jobs"]["finished"]
-        ):
-            scored[name] = {**earlier, "paper": row["paper"]}
+    scored = {}
+    for row in rows:
+        there = earlier.get(row.name)
+        if there is None or there["key"] != row.key(data):
+            there = {"known": {}, "jobs": {"finished": 0}}
+        found = _score_row(row, data, runs, labels, seeds, there["known"])
+        # Of `local_sampling`, whose jobs are of the time before they stood in the table one by one.
+        fewer = found["jobs"]["finished"] < there["jobs"]["finished"]
+        scored[row.name] = there if fewer else found
     return {
         "glasses": data.labeled,
         "families": data.families,
-        "seeds": max(seeds, (before or {}).get("seeds", 0)),
+        "seeds": seeds,
         "machines": sorted({machine for row in scored.values() for machine in row["machines"]}),
         "rows": dict(sorted(scored.items(), key=_rank)),
     }
@@ -92,33 +99,66 @@ def _rank(item: tuple[str, dict[str, Any]]) -> tuple[bool, float, str]:
 
 
 def _score_row(
-    row: Row, data: Data, runs: Path, labels: dict[str, Array], seeds: int
+    row: Row,
+    data: Data,
+    runs: Path,
+    labels: dict[str, Array],
+    seeds: int,
+    before: dict[str, Any],
 ) -> dict[str, Any]:
     jobs = jobs_of(row, data, runs, splits=data.splits, seeds=seeds)
-    done = [job for job in jobs if job.result.exists()]
-    found = {job: _load(job) for job in done}
-    held_out: dict[int, dict[str, Array]] = {}
-    for job, arrays in found.items():
+    here = {_known_by(job): _know(job, data, labels) for job in jobs if job.result.exists()}
+    known = before | here
+    done = [(job, known[_known_by(job)]) for job in jobs if _known_by(job) in known]
+    held_out: dict[int, dict[str, dict[str, Any]]] = {}
+    for job, facts in done:
         if job.split != STANDARD:
-            _, names = data.parts(job.split)
-            held_out.setdefault(job.seed, {}).update({n: arrays[f"last/{n}"] for n in names})
+            held_out.setdefault(job.seed, {}).update(facts["glasses"])
+    held_out = {
+        seed: {name: found[name] for name in labels if name in found}
+        for seed, found in held_out.items()
+    }
     complete = [glasses for glasses in held_out.values() if len(glasses) == len(labels)]
     paper = PAPER.get(row.name)
     return {
         "key": row.key(data),
-        "scores": _over_seeds([_score(glasses, labels) for glasses in complete]),
+        "scores": _over_seeds([_score(glasses) for glasses in complete]),
         "complete_seeds": len(complete),
-        "ensemble": _score(_mean_of(complete), labels) if len(complete) > 1 else None,
-        "incomplete": None if complete else _incomplete(held_out, labels),
+        "incomplete": None if complete or not held_out else _incomplete(held_out),
+        "pearson_by_glass": {
+            name: _mean_and_deviation(
+                [glasses[name]["pearson"] for glasses in held_out.values() if name in glasses]
+            )
+            for name in labels
+        },
         "validation": _over_seeds(
-            [_validation(found[job], labels) for job in done if job.split == STANDARD]
+            [facts["validation"] for job, facts in done if job.split == STANDARD]
         ),
-        "seconds": _seconds(found),
+        "seconds": _seconds(done),
         "jobs": {"finished": len(done), "all": len(jobs)},
         "seeded": row.seeded,
-        "machines": sorted({str(arrays["machine"]) for arrays in found.values()}),
+        "machines": sorted({facts["machine"] for _, facts in done}),
         "paper": None if paper is None else {"mean": paper.pearson, "sd": paper.deviation},
+        "known": known,
     }
+
+
+def _known_by(job: Job) -> str:
+    return f"{job.split} seed {job.seed}"
+
+
+def _know(job: Job, data: Data, labels: dict[str, Array]) -> dict[str, Any]:
+    """What the table keeps of a job: scores of what it held out, and what pooled ones need."""
+    arrays = _load(job)
+    facts = {"seconds": float(arrays["seconds"]), "machine": str(arrays["machine"])}
+    if job.split == STANDARD:
+        return {**facts, "validation": _validation(arrays, labels)}
+    glasses = {}
+    for name in data.parts(job.split)[1]:
+        pair = arrays[f"last/{name}"], labels[name]
+        metrics, moments = compute_metrics(*pair), moments_of(*pair)
+        glasses[name] = {**metrics.as_dict(), "moments": moments.tolist()}
+    return {**facts, "glasses": glasses}
 
 
 def _load(job: Job) -> dict[str, Any]:
@@ -126,64 +166,54 @@ def _load(job: Job) -> dict[str, Any]:
         return {name: file[name] for name in file.files}
 
 
-def _score(predictions: dict[str, Array], labels: dict[str, Array]) -> dict[str, Any]:
+def _validation(arrays: dict[str, Any], labels: dict[str, Array]) -> dict[str, float]:
+    """Pearson correlation on the validation glass, of the last epoch and of the best."""
+    scores = {}
+    for epoch in ("best", "last"):
+        prediction = arrays.get(f"{epoch}/{VALIDATION}")
+        if prediction is not None:
+            scores[epoch] = compute_metrics(prediction, labels[VALIDATION]).pearson
+    return scores
+
+
+def _score(glasses: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Scores of one seed over the held-out glasses that it has."""
-    names = [name for name in labels if name in predictions]
-    each = {name: compute_metrics(predictions[name], labels[name]) for name in names}
-    pooled = compute_metrics(
-        *(np.concatenate([x[name] for name in names]) for x in (predictions, labels))
-    )
+    each = list(glasses.values())
+    moments = [np.array(glass["moments"]) for glass in each]
+    atoms, p, y, pp, _, py = total = np.sum(moments, axis=0)
+    pearson = float(pearson_of_moments(total))
+    slope = 0.0 if pearson == 0.0 else float((atoms * py - p * y) / (atoms * pp - p**2))
     scores: dict[str, Any] = {
-        "pooled_pearson": pooled.pearson,
-        "pooled_spearman": pooled.spearman,
-        "mae": pooled.mae,
-        "pooled_slope": pooled.slope,
-        "pooled_intercept": pooled.intercept,
-        "worst_pearson": min(metrics.pearson for metrics in each.values()),
-        "glasses": {name: metrics.as_dict() for name, metrics in each.items()},
+        "pooled_pearson": pearson,
+        "mae": float(sum(glass["atoms"] * glass["mae"] for glass in each) / atoms),
+        "pooled_slope": slope,
+        "pooled_intercept": float((y - slope * p) / atoms),
+        "worst_pearson": min(glass["pearson"] for glass in each),
+        "largest_bias": max((glass["bias"] for glass in each), key=abs),
+        "glasses": {
+            name: {key: value for key, value in glass.items() if key != "moments"}
+            for name, glass in glasses.items()
+        },
     }
     for key in ("pearson", "spearman", "auc_lowest", "auc_highest", "slope"):
-        scores[f"mean_{key}"] = float(np.mean([getattr(m, key) for m in each.values()]))
-    scores["largest_bias"] = max((m.bias for m in each.values()), key=abs)
-    if len(names) > 1:
-        intervals = bootstrap_over_glasses(
-            [predictions[name] for name in names], [labels[name] for name in names]
-        )
+        scores[f"mean_{key}"] = float(np.mean([glass[key] for glass in each]))
+    if len(each) > 1:
+        intervals = bootstrap_of_moments([glass["pearson"] for glass in each], moments)
         scores["mean_pearson_interval"] = list(intervals.mean_pearson)
         scores["pooled_pearson_interval"] = list(intervals.pooled_pearson)
     return scores
 
 
-def _mean_of(seeds: list[dict[str, Array]]) -> dict[str, Array]:
-    return {name: np.mean([glasses[name] for glasses in seeds], axis=0) for name in seeds[0]}
-
-
-def _incomplete(
-    held_out: dict[int, dict[str, Array]], labels: dict[str, Array]
-) -> dict[str, Any] | None:
+def _incomplete(held_out: dict[int, dict[str, dict[str, Any]]]) -> dict[str, Any]:
     """Scores over those glasses that the seed with most of them has."""
-    if not held_out:
-        return None
     most = max(held_out.values(), key=len)
-    return {**_score(most, labels), "predicted": sorted(most)}
+    return {**_score(most), "predicted": sorted(most)}
 
 
-def _validation(arrays: dict[str, Any], labels: dict[str, Array]) -> dict[str, float]:
-    """Pearson correlation on the validation glass, of the last epoch and of the best."""
-    scores = {}
-    for kind in ("best", "last"):
-        prediction = arrays.get(f"{kind}/{VALIDATION}")
-        if prediction is not None:
-            scores[kind] = compute_metrics(prediction, labels[VALIDATION]).pearson
-    return scores
-
-
-def _seconds(found: dict[Job, dict[str, Any]]) -> float | None:
+def _seconds(done: list[tuple[Job, dict[str, Any]]]) -> float | None:
     """Mean training time, of the standard split if it has been trained."""
     times = {
-        standard: [
-            float(x["seconds"]) for job, x in found.items() if (job.split == STANDARD) == standard
-        ]
+        standard: [facts["seconds"] for job, facts in done if (job.split == STANDARD) == standard]
         for standard in (True, False)
     }
     chosen = times[True] or times[False]
@@ -202,9 +232,16 @@ def _over_seeds(scores: list[dict[str, Any]]) -> dict[str, Any] | None:
         elif isinstance(first, list):  # an interval
             result[key] = np.mean(values, axis=0).tolist()
         else:
-            deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-            result[key] = {"mean": float(np.mean(values)), "sd": deviation}
+            result[key] = _mean_and_deviation(values)
     return result
+
+
+def _mean_and_deviation(values: list[float]) -> dict[str, Any] | None:
+    """Over seeds; None without any."""
+    if not values:
+        return None
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "sd": deviation}
 
 
 def write_test_predictions(

@@ -201,12 +201,33 @@ def bootstrap_over_glasses(
             f"{len(labels)} labeled glasses: an interval over glasses needs at least two"
         )
     pairs = list(zip(predictions, labels, strict=True))
-    each = np.array([compute_metrics(*pair).pearson for pair in pairs])
+    each = [compute_metrics(*pair).pearson for pair in pairs]
     labeled = [_labeled(*pair) for pair in pairs]
     # Numbers close to zero lose no digits in sums of squares, and a correlation has no origin.
     middle_p, middle_y = (np.concatenate(side).mean() for side in zip(*labeled, strict=True))
-    moments = np.stack([_moments(p - middle_p, y - middle_y) for p, y in labeled])
-    chosen = np.random.default_rng(seed).integers(len(pairs), size=(samples, len(pairs)))
+    moments = [moments_of(p - middle_p, y - middle_y) for p, y in labeled]
+    return bootstrap_of_moments(each, moments, samples=samples, seed=seed, level=level)
+
+
+def bootstrap_of_moments(
+    pearson: Sequence[float],
+    moments: Sequence[Values],
+    *,
+    samples: int = BOOTSTRAP_SAMPLES,
+    seed: int = BOOTSTRAP_SEED,
+    level: float = BOOTSTRAP_LEVEL,
+) -> Intervals:
+    """As :func:`bootstrap_over_glasses`, for whoever kept no more of each glass than this.
+
+    Args:
+        pearson: correlation of each glass.
+        moments: of each glass, [6] each, as :func:`moments_of` gives them.
+        samples: number of resamplings.
+        seed: of the random choice of glasses.
+        level: probability that the interval is meant to hold.
+    """
+    count = len(moments)
+    chosen = np.random.default_rng(seed).integers(count, size=(samples, count))
     edges = [50.0 * (1.0 - level), 50.0 * (1.0 + level)]
 
     def interval(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -214,17 +235,23 @@ def bootstrap_over_glasses(
         return float(low), float(high)
 
     return Intervals(
-        mean_pearson=interval(each[chosen].mean(axis=1)),
-        pooled_pearson=interval(_pearson_of_moments(moments[chosen].sum(axis=1))),
-        glasses=len(pairs),
+        mean_pearson=interval(np.array(pearson)[chosen].mean(axis=1)),
+        pooled_pearson=interval(pearson_of_moments(np.stack(moments)[chosen].sum(axis=1))),
+        glasses=count,
         level=level,
         samples=samples,
         seed=seed,
     )
 
 
-def _moments(prediction: Values, label: Values) -> NDArray[np.float64]:
-    """Count and sums of p, y, p², y², p·y [6]: what a pooled correlation is made of."""
+def moments_of(prediction: Values, label: Values) -> NDArray[np.float64]:
+    """Count and sums of p, y, p², y², p·y [6]: what a pooled correlation is made of.
+
+    Args:
+        prediction: [N], eV.
+        label: [N], eV; NaN does not count.
+    """
+    prediction, label = _labeled(prediction, label)
     return np.array(
         [
             label.size,
@@ -237,9 +264,9 @@ def _moments(prediction: Values, label: Values) -> NDArray[np.float64]:
     )
 
 
-def _pearson_of_moments(moments: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlations [S] of moments [S, 6]; 0 where predictions have no spread."""
-    count, p, y, pp, yy, py = moments.T
+def pearson_of_moments(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlations [...] of moments [..., 6]; 0 where predictions have no spread."""
+    count, p, y, pp, yy, py = np.moveaxis(moments, -1, 0)
     spread = count * pp - p**2
     constant = spread <= (count * _SMALLEST_SPREAD) ** 2
     divisor = np.sqrt(np.where(constant, 1.0, spread) * (count * yy - y**2))
