@@ -25,6 +25,7 @@ from symgnn.training.loop import Run
 from tiny_regression import (
     ELEMENTS,
     TINY,
+    TINY_DRAG,
     coordination,
     fit_files,
     random_regression,
@@ -217,17 +218,22 @@ def test_more_components_than_densities_are_all_of_them() -> None:
 # --- the features -------------------------------------------------------------------------------
 
 
-def test_features_are_local_densities_and_their_averages() -> None:
+@pytest.mark.parametrize("config", [TINY, TINY_DRAG], ids=["densities", "dragging"])
+def test_features_are_local_ones_and_their_averages(config: dict[str, Any]) -> None:
     """Written down atom by atom: own, averages by element, averages of averages."""
-    model = random_regression(tiny_config())
-    graph = graph_of(random_glass(4, seed=3))
-    center, neighbor = graph.edge_index.numpy()
-    species, length = graph.species.numpy(), graph.edge_vector.norm(dim=1)
+    model = random_regression(tiny_config(**config))
+    graph = build_graph(random_glass(4, seed=3), config["cutoff"], ELEMENTS, dtype=torch.float64)
+    edges, vectors = model.near(graph.edge_index, graph.edge_vector)
+    center, neighbor = edges.numpy()
+    species, length = graph.species.numpy(), vectors.norm(dim=1)
     weights = shell_weights(length, model.config.shells, model.config.shell_ramp).numpy()
-    densities = model.local.densities
-    local = model.standardized(*graph.inputs).numpy()
-    radial, angular = local[:, : densities.radial], local[:, densities.radial : model.own]
-    coarse = local[:, model.own :]
+    densities, drag = model.local.densities, model.local.drag
+    of_densities = densities(graph.species, edges, vectors).numpy()
+    columns = np.split(of_densities, [densities.radial, -densities.coarse], axis=1)
+    if drag is not None:
+        columns.insert(1, drag(*graph.inputs).numpy())
+    local = model.standardize(torch.from_numpy(np.concatenate(columns, axis=1))).numpy()
+    radial, angular, coarse = np.split(local, [model.own - densities.angular, model.own], axis=1)
 
     def average(values: np.ndarray, atom: int, shell: int, element: int | None) -> np.ndarray:
         edges = center == atom

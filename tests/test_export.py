@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from conftest import random_glass
-from symgnn.errors import ModelError
+from symgnn.errors import ConfigError, ModelError
 from symgnn.export import (
     DTYPES,
     TOLERANCE,
@@ -21,6 +21,7 @@ from symgnn.export import (
 from symgnn.graph import Graph, build_graph
 from symgnn.models import SymGNNConfig, SymmetrizationConfig
 from symgnn.structures import write_structures
+from symgnn.training.checkpoint import load_checkpoint, restore_model
 from symgnn.training.config import parse_config, preset
 from symgnn.training.loop import train
 
@@ -207,6 +208,10 @@ def test_checkpoint_to_model(tmp_path):
         "test",
     )
     best = train(settings, base=tmp_path).best
+    content = load_checkpoint(best)
+    content["network"] = {name: x[..., :1] for name, x in content["network"].items()}
+    with pytest.raises(ConfigError, match=r"best\.ckpt: made by another version of SymGNN"):
+        restore_model(content, "best.ckpt")
     export_checkpoint(best, tmp_path / "model.pt")
     metadata = load(tmp_path / "model.pt")[1]
     assert metadata["training"]["seed"] == 0

@@ -1,8 +1,9 @@
 """Linear regression on densities of neighbors and their averages over the surroundings.
 
 Features of an atom: its own densities (radial and angular, see ``densities``), if wanted what
-dragging it tells (see ``drag``), averages of both over its neighbors in smooth shells, and, for
-coarse radial densities, the averages of those averages.
+dragging it tells (see ``drag``), averages of both over its neighbors in smooth shells (but for
+angular densities, over those of each element), and, for coarse radial densities, the averages of
+those averages.
 One linear map per central element turns them into the barrier. Radial densities averaged over
 neighbor generations go back to Boattini et al., Phys. Rev. Lett. 127, 088007 (2021), for the
 propensity of atoms in supercooled liquids.

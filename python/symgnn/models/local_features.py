@@ -16,20 +16,22 @@ class LocalFeatures(nn.Module):
 
     Args:
         densities: of its neighbors.
-        drag: what dragging it tells, which is kept beside the angular densities: ``angular``
-            counts both.
+        drag: what dragging it tells, which is kept beside the radial densities: ``radial`` counts
+            both.
     """
 
     def __init__(self, densities: LocalDensities, drag: DragEnergies | None) -> None:
         super().__init__()
         self.densities, self.drag = densities, drag
         self.cutoff = densities.cutoff
-        self.radial, self.coarse = densities.radial, densities.coarse
-        self.angular = densities.angular + (0 if drag is None else drag.columns)
+        self.radial = densities.radial + (0 if drag is None else drag.columns)
+        self.angular, self.coarse = densities.angular, densities.coarse
         self.own = self.radial + self.angular
 
     def forward(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
         """Features [N, radial + angular + coarse]; zero for atoms without edges.
+
+        The first are radial densities, then those of dragging.
 
         Args:
             species: [N], index of the element.
@@ -45,7 +47,7 @@ class LocalFeatures(nn.Module):
             if edge_index.size(1) > 0:
                 first = int(edge_index[0, 0].item())
                 dragged = self.drag(species, edge_index, edge_vector)
-                columns = result[:, self.own - dragged.size(1) : self.own]
+                columns = result[:, self.densities.radial : self.radial]
                 columns[first : first + dragged.size(0)] = dragged
             near = edges_shorter_than(edge_vector, self.cutoff)
             edge_index, edge_vector = (
@@ -56,7 +58,7 @@ class LocalFeatures(nn.Module):
             first = int(edge_index[0, 0].item())
             found = self.densities(species, edge_index, edge_vector)
             rows = result[first : first + found.size(0)]
-            known = found.size(1) - self.coarse
+            known = self.densities.radial
             rows[:, :known] = found[:, :known]
-            rows[:, self.own :] = found[:, known:]
+            rows[:, self.radial :] = found[:, known:]
         return result

@@ -18,9 +18,9 @@ class ExportedDensityRegression(nn.Module):
     """The scripted interface of a model file: ``forward``, or ``start``, ``step``, ``finish``.
 
     Channels of an atom: barriers by all M members; messages [S, H, 2M] to receivers of each element
-    in each shell, from radial densities and from all others (later: [S, H, M], from first
-    averages); coarse densities; components of the novelty score; the distance it is made of; the
-    element.
+    in each shell, from radial densities and dragging, and from angular densities (later: [S, H, M],
+    from first averages); coarse densities; components of the novelty score; the distance it is
+    made of; the element.
 
     Args:
         model: fitted, in the dtype of the export.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import ModelError
+from ..errors import ConfigError, ModelError
 from ..files import written_whole
 from ..models import (
     DensityRegression,
@@ -84,7 +84,8 @@ def restore_model(content: dict[str, Any], origin: str) -> nn.Module:
         origin: name of the checkpoint, for errors.
 
     Raises:
-        ConfigError: a configuration that this version does not know.
+        ConfigError: a configuration that this version does not know, or whose model has become
+            another one.
     """
     config = parse_config(content["config"], origin).model
     elements, state = len(content["elements"]), content["network"]
@@ -95,7 +96,13 @@ def restore_model(content: dict[str, Any], origin: str) -> nn.Module:
         model = Mixture(config, elements, len(state["regression.weight"]))
     else:
         model = build_model(config, elements)
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{origin}: made by another version of SymGNN, whose model has other weights: train "
+            "again, or export it by that version"
+        ) from error
     return model.eval()
 
 
