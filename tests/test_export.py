@@ -209,7 +209,7 @@ def test_checkpoint_to_model(tmp_path):
     )
     best = train(settings, base=tmp_path).best
     content = load_checkpoint(best)
-    content["network"] = {name: x[..., :1] for name, x in content["network"].items()}
+    content["network"] = {k: torch.stack([x, x]) for k, x in content["network"].items()}
     with pytest.raises(ConfigError, match=r"best\.ckpt: made by another version of SymGNN"):
         restore_model(content, "best.ckpt")
     export_checkpoint(best, tmp_path / "model.pt")
