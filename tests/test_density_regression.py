@@ -668,6 +668,32 @@ def test_copies_teach_which_displacements_do_not_matter(tmp_path: Path) -> None:
     assert errors[1] < 0.9 * errors[0]
 
 
+def expanded(atoms: Atoms) -> Atoms:
+    """By a percent: all atoms lose neighbors."""
+    copy = atoms.copy()
+    copy.set_cell(1.01 * copy.cell, scale_atoms=True)
+    return copy
+
+
+def test_copies_teach_what_averaging_does_to_all_atoms(tmp_path: Path) -> None:
+    """Copies that count little, but that have their structure's mean if it counts on its own."""
+    labels = [coordination(atoms) for atoms in GLASSES]
+    write_labeled(tmp_path / "train.xyz", GLASSES, labels)
+    write_labeled(tmp_path / "copies.xyz", [expanded(atoms) for atoms in GLASSES], labels)
+    data = {"thermal": ["copies.xyz"], "thermal_weight": 0.1}
+    shifts, predictions = [], []
+    for mean in (None, 0.1, 10.0):
+        model = fit_files(tmp_path, data=data, thermal_mean=mean)[1]
+        of_structures, of_copies = (
+            np.array([predict(model, atoms)[:, 0].mean() for atoms in structures])
+            for structures in (GLASSES, map(expanded, GLASSES))
+        )
+        predictions.append(of_structures)
+        shifts.append(np.abs(of_copies - of_structures).max())
+    np.testing.assert_allclose(predictions[1], predictions[0], rtol=0, atol=2e-5)
+    assert shifts[2] < 0.1 * shifts[0]
+
+
 def test_copies_belong_to_what_is_not_novel(tmp_path: Path) -> None:
     labels = [coordination(atoms) for atoms in GLASSES]
     write_labeled(tmp_path / "train.xyz", GLASSES, labels)

@@ -59,6 +59,9 @@ class DensityRegressionConfig(NetworkConfig):
     likeness: float = Field(0.0, ge=0.0, lt=1.0)
     """How alike the maps of elements are expected to be: the correlation of their weights in the
     penalty; 0 for maps that know nothing of each other."""
+    thermal_mean: float | None = Field(None, ge=0.0)
+    """How much it counts that the mean over the atoms of thermal copies is that of their structure:
+    in numbers of structures; null for as much as copies count (``data.thermal_weight``)."""
     jackknife_groups: int = Field(10, ge=2)
     """Groups that structures are dealt into, at most one per structure. Fewer than three structures
     are not grouped, and the model then gives no uncertainty."""

@@ -96,7 +96,8 @@ def fit(
 
     Slopes come from differences between atoms of one structure and element: the mean of each
     structure and element is free in the fit, and the intercept of the model is the average over
-    structures. Thermal copies count ``data.thermal_weight`` of each structure.
+    structures. Thermal copies count ``data.thermal_weight`` of each structure, and what averaging
+    shifts in all of their atoms ``model.thermal_mean``.
 
     Args:
         config: the fit.
@@ -304,9 +305,12 @@ class _Fitter:
                 self.report("features", done, work)
                 features = self._describe(copy)
                 share = self.config.data.thermal_weight / len(copies)
+                of_mean = self.options.thermal_mean
+                more = 0.0 if of_mean is None else of_mean / len(copies) - share
                 for element, sums in enumerate(row):
                     if sums is not None:
                         self._add(sums, features, item, element, share)
+                        self._add_shift(sums, features, item, element, more)
                 done += 1
             moments.append(row)
         mean = total / count
@@ -343,6 +347,15 @@ class _Fitter:
         weighted = weight * item.weight[chosen, None] * x
         sums.gram += (x.T @ weighted).double()
         sums.product += weighted.double().T @ (item.label[chosen].double() - sums.label)
+
+    def _add_shift(
+        self, sums: _Moments, features: Tensor, item: LabeledGraph, element: int, weight: float
+    ) -> None:
+        """Let what all atoms of a copy have in common count more: its features from the mean."""
+        chosen = (item.graph.species == element) & ~item.label.isnan()
+        of_atoms = item.weight[chosen].double()
+        shift = of_atoms @ (features[chosen].double() - sums.mean) / of_atoms.sum()
+        sums.gram += weight * of_atoms.sum() * torch.outer(shift, shift)
 
     def _solve(self, moments: list[list[_Moments | None]], spread: Tensor) -> None:
         """The linear maps of every member: all structures, then all but one group.
