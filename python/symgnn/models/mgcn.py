@@ -8,7 +8,7 @@ Atoms start from their element and edges from the pair of elements; then at ever
 with M two layers each and Gaussians g of the distance. The barrier is read from the features of
 all levels side by side. Skip and normalization are not in the paper, whose molecules have few
 neighbors to sum over. The place of the tanh and the factors 0.8 and 0.2 have not been compared with
-the paper's text.
+the paper's text; the form that DGL-LifeSci publishes (MGCNGNN) has neither.
 """
 
 from __future__ import annotations
