@@ -440,6 +440,7 @@ DRAGGED = {
     "everything is mobile": {"mobile": 4.5, "mobile_ramp": 3.0, "shell": 4.5},
     "three temperatures": {"temperatures": [0.05, 0.2, 1.0]},
     "energies alone": {"far": None},
+    "towards neighbors": {"stride": -0.4},
     "displacements of all": {"far": 0.0, "far_ramp": 2.0},
 }
 

@@ -23,6 +23,7 @@ from symgnn.training.checkpoint import load_checkpoint
 from symgnn.training.config import parse_config
 from symgnn.training.loop import Run
 from tiny_regression import (
+    DRAG,
     ELEMENTS,
     TINY,
     TINY_DRAG,
@@ -218,9 +219,13 @@ def test_more_components_than_densities_are_all_of_them() -> None:
 # --- the features -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [TINY, TINY_DRAG], ids=["densities", "dragging"])
+@pytest.mark.parametrize(
+    "config",
+    [TINY, {**TINY_DRAG, "drag": {**DRAG, "variances": False, "unbalanced": None}}, TINY_DRAG],
+    ids=["densities", "dragging", "variances"],
+)
 def test_features_are_local_ones_and_their_averages(config: dict[str, Any]) -> None:
-    """Written down atom by atom: own, averages by element, averages of averages."""
+    """Written down atom by atom: own, averages by element, averages of averages, variances."""
     model = random_regression(tiny_config(**config))
     graph = build_graph(random_glass(4, seed=3), config["cutoff"], ELEMENTS, dtype=torch.float64)
     edges, vectors = model.near(graph.edge_index, graph.edge_vector)
@@ -243,6 +248,15 @@ def test_features_are_local_ones_and_their_averages(config: dict[str, Any]) -> N
         total = max(weight.sum(), 0.1)
         return np.asarray(weight @ values[neighbor[edges]] / total)
 
+    dragged = radial[:, radial.shape[1] - model.varied :]
+
+    def variance(atom: int, element: int) -> np.ndarray:
+        mean = average(dragged, atom, 0, element)
+        return average(dragged**2, atom, 0, element) - mean**2
+
+    unrest = np.zeros((0, 1))
+    if model.forces is not None:
+        unrest = model.unrest(*graph.inputs)[:, None].numpy()
     every = range(len(species))
     both = [(element, shell) for element in range(2) for shell in range(2)]
     once = np.array([np.concatenate([average(coarse, i, h, e) for e, h in both]) for i in every])
@@ -253,6 +267,8 @@ def test_features_are_local_ones_and_their_averages(config: dict[str, Any]) -> N
                 *[average(radial, i, h, e) for e, h in both],
                 *[average(angular, i, h, None) for h in range(2)],
                 *[average(once, i, h, e) for e, h in both],
+                *[variance(i, e) for e in range(2)],
+                *[average(unrest, i, h, None) for h in range(2) if len(unrest) > 0],
             ]
         )
         for i in every

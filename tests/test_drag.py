@@ -27,11 +27,13 @@ from symgnn.graph import build_graph
 from symgnn.models import DragConfig
 from symgnn.models.drag import INTERVALS, LOWEST, DragEnergies
 from symgnn.potentials import write_potential
+from symgnn.scripted.density_regression import ExportedDensityRegression
 from symgnn.structures import write_structures
 from symgnn.training.checkpoint import load_checkpoint, restore_model
 from symgnn.training.config import parse_config
 from symgnn.training.pair_energies import PairEnergies, potential_file
 from symgnn.training.regression import fit
+from test_density_regression import in_parts
 from test_training import labeled_glass
 from tiny_regression import DRAG, ELEMENTS, TINY_DRAG, morse, random_regression, tiny_config
 
@@ -76,8 +78,11 @@ STRUCTURES: dict[str, Callable[[], Atoms]] = {
 
 @dtypes
 @pytest.mark.parametrize("structure", STRUCTURES)
-def test_energies_are_those_of_the_definition(structure: str, dtype: torch.dtype) -> None:
-    drag = tiny_drag().to(dtype)
+@pytest.mark.parametrize("stride", [0.4, -0.4])
+def test_energies_are_those_of_the_definition(
+    structure: str, stride: float, dtype: torch.dtype
+) -> None:
+    drag = tiny_drag(stride=stride).to(dtype)
     inputs = inputs_of(STRUCTURES[structure](), dtype)
     found, expected = drag(*inputs), drag.plain(*inputs)
     assert found.shape == expected.shape == (found.shape[0], drag.columns)
@@ -88,6 +93,7 @@ def test_energies_are_those_of_the_definition(structure: str, dtype: torch.dtype
 @given(
     st.fixed_dictionaries(
         {
+            "stride": st.floats(0.2, 0.5) | st.floats(-0.5, -0.2),
             "strides": st.integers(1, 4),
             "iterations": st.integers(0, 3),
             "relaxations": st.integers(0, 3),
@@ -184,9 +190,10 @@ def test_energies_do_not_change_with_the_view(seed: int) -> None:
     torch.testing.assert_close(found, expected[torch.from_numpy(order)], rtol=0, atol=1e-8)
 
 
-def test_a_pair_is_pulled_apart_along_its_energy() -> None:
+@pytest.mark.parametrize("stride", [0.4, -0.2])
+def test_a_pair_is_pulled_apart_or_pushed_together_along_its_energy(stride: float) -> None:
     """Without others, and without giving way: the energy of the pair."""
-    drag = tiny_drag(iterations=0, relaxations=0, far=0.0)
+    drag = tiny_drag(iterations=0, relaxations=0, far=0.0, stride=stride)
     found = drag(*inputs_of(STRUCTURES["pair"]()))
 
     def energy(length: float) -> float:
@@ -365,6 +372,14 @@ def test_potentials_that_are_refused(tmp_path: Path) -> None:
         PairEnergies(potential_file("CuZr_2009", tmp_path), ["Cu", "Ni"], graphs)
 
 
+FEATURES: dict[str, dict[str, Any]] = {
+    "energies": {"variances": False, "unbalanced": None},
+    "variances": {"unbalanced": None},
+    "forces": {"variances": False},
+    "all": {},
+}
+
+
 # --- the regression ---------------------------------------------------------------------------
 
 
@@ -411,12 +426,38 @@ def test_a_cutoff_below_that_of_the_potential_is_refused(tmp_path: Path) -> None
         fit(parse_config(values, "test"), base=tmp_path)
 
 
-def test_exported_form_is_the_model(tmp_path: Path) -> None:
-    model = random_regression(tiny_config(**TINY_DRAG), members=4)
+@pytest.mark.parametrize("changes", FEATURES.values(), ids=list(FEATURES))
+def test_exported_form_is_the_model(changes: dict[str, Any], tmp_path: Path) -> None:
+    config = {**TINY_DRAG, "drag": {**DRAG, **changes}}
+    model = random_regression(tiny_config(**config), members=4)
     exported = export_model(model, ELEMENTS, tmp_path / "model.pt", dtype="float64")
     assert exported.largest_difference < 1e-9
     with pytest.raises(ModelError, match="drags atoms, which weights of edges cannot explain"):
         WeightedModel(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("members", [1, 4])
+def test_ranks_that_share_a_graph_give_the_numbers_of_the_model(members: int) -> None:
+    """Ghosts have no channels before the first exchange."""
+    model = random_regression(tiny_config(**TINY_DRAG), members=members)
+    scripted = torch.jit.script(ExportedDensityRegression(model))
+    for atoms in (random_glass(3, seed=5), STRUCTURES["pair"](), Atoms("Cu", cell=[40] * 3)):
+        graph = build_graph(atoms, model.config.cutoff, ELEMENTS, dtype=torch.float64)
+        expected = model(*graph.inputs)
+        torch.testing.assert_close(scripted(*graph.inputs), expected, rtol=0, atol=1e-9)
+        found = in_parts(scripted, graph, [len(atoms) // 3, len(atoms) // 2])
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-9)
+
+
+def test_a_model_of_before_variances_is_restored(tmp_path: Path) -> None:
+    model = random_regression(tiny_config(**TINY_DRAG | {"drag": {**DRAG, **FEATURES["energies"]}}))
+    config = parse_config({"model": model.config.model_dump()}, "test").model_dump()
+    for name in ("variances", "unbalanced"):
+        del config["model"]["drag"][name]
+    content = {"config": config, "elements": ELEMENTS, "network": model.state_dict()}
+    restored = restore_model({**content, "jackknife": []}, "best.ckpt")
+    inputs = build_graph(random_glass(3, seed=5), 8.5, ELEMENTS).inputs
+    torch.testing.assert_close(restored(*inputs), model.float()(*inputs), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -426,7 +467,7 @@ def test_exported_form_is_the_model(tmp_path: Path) -> None:
         ({"density_cutoff": 9.0}, "density_cutoff"),
         ({"drag": {**DRAG, "shell": 5.0}}, "first neighbors are among those"),
         ({"drag": {**DRAG, "temperatures": [0.0]}}, "positive"),
-        ({"drag": {**DRAG, "stride": -1}}, "stride"),
+        ({"drag": {**DRAG, "stride": 0}}, "stride"),
     ],
 )
 def test_settings_that_do_not_fit(changes: dict[str, Any], words: str) -> None:

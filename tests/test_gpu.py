@@ -256,9 +256,9 @@ def test_a_graph_without_edges() -> None:
     assert new_edge.shape == (0, 16)
 
 
-@pytest.mark.parametrize("far", [2.8, None])
-def test_energies_of_dragging_are_those_of_the_cpu(far: float | None) -> None:
-    drag = tiny_drag(far=far)
+@pytest.mark.parametrize(("far", "stride"), [(2.8, 0.4), (None, 0.4), (2.8, -0.4)])
+def test_energies_of_dragging_are_those_of_the_cpu(far: float | None, stride: float) -> None:
+    drag = tiny_drag(far=far, stride=stride)
     inputs = inputs_of(random_glass(4, seed=3))
     expected = drag(*inputs)
     found = drag.cuda()(*(tensor.cuda() for tensor in inputs))

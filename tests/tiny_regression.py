@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +17,15 @@ from symgnn.models.drag import INTERVALS, LOWEST
 from symgnn.structures import write_structures
 from symgnn.training.checkpoint import load_checkpoint, restore_model
 from symgnn.training.config import parse_config
+from symgnn.training.embedded_atom import set_potential
+from symgnn.training.pair_energies import potential_file
 from symgnn.training.regression import Fit, fit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from ase import Atoms
+    from ase.calculators.eam import EAM
 
     from symgnn.models.drag import DragEnergies
 
@@ -49,9 +53,16 @@ DRAG: dict[str, Any] = {
     "stride": 0.4,
     "strides": 3,
     "iterations": 2,
+    "variances": True,
+    "unbalanced": 0.5,
 }
 """Dragging on TINY, with ``cutoff`` 8.5 and ``density_cutoff`` 5.5."""
 TINY_DRAG: dict[str, Any] = {**TINY, "cutoff": 8.5, "density_cutoff": 5.5, "drag": DRAG}
+
+
+@cache
+def shipped_potential() -> EAM:
+    return potential_file("CuZr_2009", Path())
 
 
 def morse(drag: DragEnergies) -> None:
@@ -90,6 +101,8 @@ def random_regression(
 
     if model.local.drag is not None:
         morse(model.local.drag)
+    if model.forces is not None:
+        set_potential(model.forces, shipped_potential(), ELEMENTS)
     model.local_mean.copy_(random(model.local_mean))
     model.local_scale.copy_(1.0 + random(model.local_scale).abs())
     model.weight.copy_(random(model.weight) / sum(model.sizes) ** 0.5)

@@ -8,9 +8,10 @@ namespace symgnn::kernels {
 /// Of squared distances: a table of as many numbers is two registers of AVX-512.
 constexpr std::int64_t kPairIntervals = 32;
 
-/// What it costs to drag an atom away from each of its first neighbors while the atoms around it
-/// give way, and how far those a few shells away go: python/symgnn/models/drag.py defines it.
-/// Arrays are row-major without gaps where no stride is given.
+/// What it costs to drag an atom away from each of its first neighbors (or towards it, by negative
+/// strides) while the atoms around it give way, and how far those a few shells away go:
+/// python/symgnn/models/drag.py defines it. Arrays are row-major without gaps where no stride is
+/// given.
 template <typename scalar>
 struct DragEnergies {
   const std::int64_t *species;   ///< [N]

@@ -78,13 +78,15 @@ class Drag {
     return vector[0] * vector[0] + vector[1] * vector[1] + vector[2] * vector[2];
   }
 
+  static scalar length_of(scalar stride) { return stride < 0 ? -stride : stride; }
+
   /// The neighbors of each atom that moves, of those with higher numbers: first those that move.
   void find_neighbors() {
     std::int64_t count = 0;
     for (std::int64_t first = 0; first < mobile_; ++first) {
       // The center comes to atoms that were far.
       const scalar slack =
-          first == 0 ? task_.stride * static_cast<scalar>(task_.strides) : task_.slack;
+          first == 0 ? length_of(task_.stride) * static_cast<scalar>(task_.strides) : task_.slack;
       const scalar limit = task_.reach + slack;
       const std::int64_t row = task_.species[work_.atoms[first]] * task_.elements;
       for (std::int64_t second = first + 1; second < atoms_; ++second) {

@@ -41,7 +41,8 @@ SYMGNN_DEVICE scalar smooth_ramp(scalar length, scalar end, scalar width) {
 /// Squared distance up to which two atoms are a pair. The center comes to atoms that were far.
 template <typename scalar>
 SYMGNN_DEVICE scalar pair_limit(const DragEnergies<scalar> &task, bool has_center) {
-  const scalar slack = has_center ? task.stride * static_cast<scalar>(task.strides) : task.slack;
+  const scalar length = task.stride < 0 ? -task.stride : task.stride;
+  const scalar slack = has_center ? length * static_cast<scalar>(task.strides) : task.slack;
   return (task.reach + slack) * (task.reach + slack);
 }
 

@@ -3,7 +3,10 @@
 Features of an atom: its own densities (radial and angular, see ``densities``), if wanted what
 dragging it tells (see ``drag``), averages of both over its neighbors in smooth shells (but for
 angular densities, over those of each element), and, for coarse radial densities, the averages of
-those averages.
+those averages. If wanted, also the variances of what dragging tells over the neighbors of each
+element in the first shell, since a search started at an atom often ends in an easy event of a
+neighbor; and averages of how far neighbors are out of balance (see ``embedded_atom``), which are
+zero in a minimum and let a fit tell positions averaged at a temperature from those of minima.
 One linear map per central element turns them into the barrier. Radial densities averaged over
 neighbor generations go back to Boattini et al., Phys. Rev. Lett. 127, 088007 (2021), for the
 propensity of atoms in supercooled liquids.
@@ -23,6 +26,7 @@ from torch import Tensor, nn
 from .blocks import chosen_edges, edges_shorter_than
 from .densities import LocalDensities
 from .drag import DragConfig, DragEnergies
+from .embedded_atom import EmbeddedAtomForces
 from .local_features import LocalFeatures
 from .network import NetworkConfig
 from .shells import shell_sums
@@ -140,11 +144,17 @@ class DensityRegression(nn.Module):
         self.local = LocalFeatures(densities, drag)
         own, shells, coarse = self.local.own, len(config.shells), self.local.coarse
         self.own = own
+        self.varied = 0 if drag is None or not drag.variances else drag.columns
+        unbalanced = None if config.drag is None else config.drag.unbalanced
+        self.forces = None if unbalanced is None else EmbeddedAtomForces(elements)
+        self.half_force = unbalanced or 0.0
         self.sizes = [
             own,
             elements * shells * self.local.radial,
             shells * self.local.angular,
             elements * shells * elements * shells * coarse,
+            elements * self.varied,
+            0 if self.forces is None else shells,
         ]
         self.components = min(config.components, own)
         averaged = shells * (self.components + 1)
@@ -219,16 +229,37 @@ class DensityRegression(nn.Module):
             [self.local.radial, self.local.angular, self.local.coarse], dim=1
         )
         once = self.averages(coarse, *graph, by=True).flatten(1)
-        return torch.cat(
-            [
-                radial,
-                angular,
-                self.averages(radial, *graph, by=True).flatten(1),
-                self.averages(angular, *graph, by=False).flatten(1),
-                self.averages(once, *graph, by=True).flatten(1),
-            ],
-            dim=1,
-        )
+        around = self.averages(radial, *graph, by=True)
+        features = [
+            radial,
+            angular,
+            around.flatten(1),
+            self.averages(angular, *graph, by=False).flatten(1),
+            self.averages(once, *graph, by=True).flatten(1),
+        ]
+        if self.varied > 0:
+            squares = self.averages(radial[:, -self.varied :].square(), *graph, by=True)[:, :, 0]
+            means = around[:, :, 0, -self.varied :]
+            features.append((squares - means.square()).flatten(1))
+        if self.forces is not None:
+            unrest = self.unrest(species, edge_index, edge_vector)
+            features.append(self.averages(unrest[:, None], *graph, by=False).flatten(1))
+        return torch.cat(features, dim=1)
+
+    def unrest(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
+        """How far atoms [N] are out of balance: 0 without a force, 1 with a large one."""
+        result = edge_vector.new_zeros(len(species))
+        assert self.forces is not None
+        near = self.forces.near(edge_index, edge_vector)
+        if near[0].shape[1] == 0:
+            return result
+        first = int(near[0][0, 0])
+        found = self.forces.slopes(species, *near)
+        slopes = torch.zeros_like(result)
+        slopes[first : first + len(found)] = found
+        squares = self.forces.squared_forces(slopes, species, *near)
+        result[first : first + len(found)] = squares / (squares + self.half_force**2)
+        return result
 
     def near(self, edge_index: Tensor, edge_vector: Tensor) -> tuple[Tensor, Tensor]:
         """The edges of densities and averages, where those of dragging reach farther."""

@@ -1,12 +1,13 @@
 """What it costs to drag an atom out of its place while the atoms around it give way.
 
 At first the atoms around take a few steps down the slope of the energy, which forgets where thermal
-motion has left them. Then the atom is dragged away from each of its first neighbors, in strides
-along the line between them. After every stride the atoms around it, and the dragged one across the
-line, take more such steps; what the energy has become by then is remembered, and the highest on the
-way. Soft minima and means over the directions are features of the atom: a barrier in small, of one
-hop of one atom. The idea is that of the drag method for saddle points (see Henkelman, Jóhannesson,
-Jónsson, in: Progress in Theoretical Chemistry and Physics 5, 269 (2000)), without its precision.
+motion has left them. Then the atom is dragged towards each of its first neighbors or away from it,
+in strides along the line between them. After every stride the atoms around it, and the dragged one
+across the line, take more such steps; what the energy has become by then is remembered, and the
+highest on the way. Soft minima and means over the directions are features of the atom: a barrier in
+small, of one hop of one atom. The idea is that of the drag method for saddle points (see Henkelman,
+Jóhannesson, Jónsson, in: Progress in Theoretical Chemistry and Physics 5, 269 (2000)), without its
+precision.
 
 If wanted, how far atoms a few shells away have gone by then makes further features: it tells what
 atoms that are farther still, and do not give way here, would bear of the cost.
@@ -28,8 +29,8 @@ from .blocks import edges_shorter_than
 from .densities import ramp
 
 SLACK = 0.3
-"""Å: pairs that are farther than ``reach`` by more than this never come near, but for the dragged
-atom's."""
+"""Å: pairs that are farther than ``reach`` by more than this count as never coming near, but for
+the dragged atom's."""
 LOWEST = 2.25
 """Å²: the squared distance from which on pair energies are kept; nearer pairs have that of this."""
 INTERVALS = 32
@@ -65,8 +66,8 @@ class DragConfig(BaseModel):
     """Å, over which a direction loses its weight."""
     relaxations: int = Field(12, ge=0)
     """Steps down the slope before an atom is dragged."""
-    stride: float = Field(0.5, gt=0.0)
-    """Å, of the dragged atom."""
+    stride: float = 0.5
+    """Å, of the dragged atom, away from a neighbor; negative: towards it."""
     strides: int = Field(5, ge=1)
     """How many."""
     iterations: int = Field(10, ge=0)
@@ -79,6 +80,13 @@ class DragConfig(BaseModel):
     """Å, of such a step."""
     temperatures: list[float] = Field([0.1, 0.3], min_length=1)
     """eV, of the soft minima over directions."""
+    variances: bool = False
+    """Whether the variances of all that dragging tells count as well, those over the neighbors of
+    each element in the first of ``shells``."""
+    unbalanced: float | None = Field(None, gt=0.0)
+    """eV/Å: the force on an atom, by the whole potential, at which it counts half as one that is
+    out of its minimum; averages of that over neighbors count as well, and are zero in a minimum.
+    null for not looking at forces."""
 
     @property
     def cutoff(self) -> float:
@@ -92,6 +100,8 @@ class DragConfig(BaseModel):
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Self:
+        if self.stride == 0.0:
+            raise ValueError("stride: a dragged atom goes somewhere")
         if self.shell > self.mobile:
             raise ValueError("shell: first neighbors are among those that give way (mobile)")
         if self.far is not None and self.far >= self.mobile:
@@ -129,7 +139,7 @@ class DragEnergies(nn.Module):
         self.iterations, self.momentum = config.iterations, config.momentum
         self.longest, self.temperatures = config.longest, list(config.temperatures)
         self.levels = len(config.temperatures)
-        self.far, self.far_ramp = config.far, config.far_ramp
+        self.far, self.far_ramp, self.variances = config.far, config.far_ramp, config.variances
         self.energies = (config.strides + 1) * (self.levels + 1)
         self.columns = self.energies + (0 if config.far is None else config.strides)
         self.elements, self.numbers_at_once = elements, _NUMBERS_AT_ONCE
@@ -240,8 +250,8 @@ class DragEnergies(nn.Module):
         # Pairs [n, M, A] of an atom that moves and any other.
         between = (start[:, None, :, :] - start[:, : moving + 1, None, :]).square().sum(3)
         limit = torch.full_like(between, self.reach + self.slack)
-        limit[:, 0, :] = self.reach + self.stride * float(self.strides)
-        limit[:, :, 0] = self.reach + self.stride * float(self.strides)
+        limit[:, 0, :] = self.reach + abs(self.stride) * float(self.strides)
+        limit[:, :, 0] = self.reach + abs(self.stride) * float(self.strides)
         pair = mobile[:, :, None] & there[:, None, :] & (between < limit.square())
         pair = pair & (column[None, None, :] != column[: moving + 1][None, :, None])
         both = torch.zeros_like(there)

@@ -1,7 +1,8 @@
 """Density regression as exported models run it: three steps with few numbers per atom.
 
 The regression is linear, so that a neighbor need not send its densities: it sends what they
-contribute to the barrier, for each element and shell of the receiver. A step sums what neighbors
+contribute to the barrier, for each element and shell of the receiver. What is not linear is sent as
+it is: what variances are taken of, and slopes of embedding energies. A step sums what neighbors
 send; atoms exchange their channels between steps, on one processor or on many.
 """
 
@@ -19,8 +20,9 @@ class ExportedDensityRegression(nn.Module):
 
     Channels of an atom: barriers by all M members; messages [S, H, 2M] to receivers of each element
     in each shell, from radial densities and dragging, and from angular densities (later: [S, H, M],
-    from first averages); coarse densities; components of the novelty score; the distance it is
-    made of; the element.
+    from first averages); if forces count, the slope of the embedding energy, later how far an atom
+    is out of balance; what dragging tells, if its variances count; coarse densities; components
+    of the novelty score; the distance it is made of; the element.
 
     Args:
         model: fitted, in the dtype of the export.
@@ -35,6 +37,8 @@ class ExportedDensityRegression(nn.Module):
     radial_weight: Tensor
     angular_weight: Tensor
     second_weight: Tensor
+    variance_weight: Tensor
+    unrest_weight: Tensor
     label_range: Tensor
     noise: Tensor
     local_center: Tensor
@@ -50,6 +54,8 @@ class ExportedDensityRegression(nn.Module):
         config = model.config
         self.local = model.local
         self.drags = model.local.drag is not None
+        self.forces = model.forces
+        self.square_of_half_force = model.half_force**2
         self.radial_cutoff = config.radial_cutoff
         self.explained = WeightedDensityRegression(model)
         self.elements, self.members, self.own = model.elements, model.members, model.own
@@ -57,8 +63,12 @@ class ExportedDensityRegression(nn.Module):
         self.smallest_total = model.smallest_total
         self.radial, self.angular = model.local.radial, model.local.angular
         self.coarse, self.components = model.local.coarse, model.components
+        self.varied = model.varied
         self.message = model.elements * len(config.shells) * model.members
-        self.channels = model.members + 2 * self.message + self.coarse + self.components + 2
+        self.common = self.varied + self.coarse + self.components + 1
+        self.unrest = 0 if model.forces is None else 1
+        self.first_common = model.members + 2 * self.message + self.unrest
+        self.channels = self.first_common + self.common + 1
 
         for name in (
             "local_mean",
@@ -73,7 +83,7 @@ class ExportedDensityRegression(nn.Module):
         ):
             self.register_buffer(name, getattr(model, name).clone())
         # Weights [M, receiver, features], by what the features are made of.
-        own, radial, angular, second = model.weight.split(model.sizes, dim=2)
+        own, radial, angular, second, variance, unrest = model.weight.split(model.sizes, dim=2)
         members, receivers, shells = model.members, model.elements, len(config.shells)
         self.register_buffer("own_weight", own.permute(1, 2, 0).contiguous())
         self.register_buffer("own_intercept", model.intercept.T.contiguous())
@@ -89,6 +99,8 @@ class ExportedDensityRegression(nn.Module):
             "second_weight",
             _per_sender(second.reshape(members, receivers, self.elements, shells, -1)),
         )
+        self.register_buffer("variance_weight", variance.permute(1, 2, 0).contiguous())
+        self.register_buffer("unrest_weight", unrest.permute(1, 2, 0).contiguous())
         # What atoms without neighbors are.
         species = torch.arange(self.elements)
         zeros = torch.zeros(self.elements, self.own + self.coarse, dtype=self.noise.dtype)
@@ -119,6 +131,8 @@ class ExportedDensityRegression(nn.Module):
         """Own densities, first averages, averages of averages: channels [N, C], updated."""
         if layer == 0:
             return self._own(node, edge, edge_index), edge
+        if layer == 1:
+            node = self._balanced(node, edge, edge_index)
         near_index, near = edge_index, edge
         if self.drags:
             numbers = edges_shorter_than(edge, self.radial_cutoff)
@@ -162,6 +176,32 @@ class ExportedDensityRegression(nn.Module):
             end = int(edge_index[0, -1].item()) + 1
             found = self.local(species, edge_index, edge)[first:end]
             result[first:end] = self._of_local(found, species[first:end])
+        forces = self.forces
+        if forces is not None:
+            near_index, near = forces.near(edge_index, edge)
+            if near_index.size(1) > 0:
+                slopes = forces.slopes(species, near_index, near)
+                first = int(near_index[0, 0].item())
+                result[first : first + slopes.size(0), self.first_common - 1] = slopes
+        return result
+
+    def _balanced(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> Tensor:
+        """Channels [N, C], where how far a center is out of balance has replaced a slope."""
+        forces = self.forces
+        if forces is None:
+            return node
+        species = node[:, -1].to(torch.int64)
+        result = node.clone()
+        unrest = slice_of(result, self.first_common - 1, 1)[:, 0]
+        unrest.zero_()
+        near_index, near = forces.near(edge_index, edge)
+        if near_index.size(1) > 0:
+            slopes = node[:, self.first_common - 1].contiguous()
+            squares = forces.squared_forces(slopes, species, near_index, near)
+            first = int(near_index[0, 0].item())
+            unrest[first : first + squares.size(0)] = squares / (
+                squares + self.square_of_half_force
+            )
         return result
 
     def _of_local(self, densities: Tensor, species: Tensor) -> Tensor:
@@ -184,6 +224,8 @@ class ExportedDensityRegression(nn.Module):
                 [
                     torch.mm(densities_of, self.own_weight[element]) + self.own_intercept[element],
                     messages.flatten(1),
+                    torch.zeros([rows.size(0), self.unrest], dtype=x.dtype, device=x.device),
+                    x[:, self.radial - self.varied : self.radial],
                     x[:, self.own :],
                     whitened[:, : self.components],
                     distance,
@@ -205,7 +247,10 @@ class ExportedDensityRegression(nn.Module):
             return result
         members = self.members
         messages_of = self._by_shell(slice_of(node, members, 2 * self.message))
-        for_all = slice_of(node, members + 2 * self.message, self.coarse + self.components + 1)
+        for_all = slice_of(node, self.first_common, self.common)
+        varied = self.varied
+        if varied > 0:
+            for_all = torch.cat([for_all[:, :varied].square(), for_all], dim=1)
         sent, totals = self._sums(messages_of, species, edge, edge_index)
         common, _ = self._sums(for_all[:, None, None, :], species, edge, edge_index)
         first, rows = int(edge_index[0, 0].item()), sent.size(0)
@@ -215,6 +260,9 @@ class ExportedDensityRegression(nn.Module):
         barrier = slice_of(result[first : first + rows], 0, members)
         barrier += (sent[..., :members] / total).sum(2).sum(1)
         barrier += (sent[..., members:].sum(1) / total_of_all).sum(1)
+        means = common[:, :, 0, : 2 * varied] / total[:, :, 0]
+        variances = means[..., :varied] - means[..., varied:].square()
+        common = common[..., 2 * varied :]
         once = (common[..., : self.coarse] / total).flatten(1)
         around = (common[..., self.coarse :].sum(1) / total_of_all).flatten(1)
         chosen = species[first : first + rows]
@@ -226,6 +274,9 @@ class ExportedDensityRegression(nn.Module):
             of_element = (chosen == element).nonzero()[:, 0]
             message = torch.mm(once.index_select(0, of_element), self.second_weight[element])
             second.index_copy_(0, of_element, message)
+            if varied > 0:
+                x = variances.index_select(0, of_element).flatten(1)
+                barrier.index_add_(0, of_element, torch.mm(x, self.variance_weight[element]))
         return result
 
     def _second_averages(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> Tensor:
@@ -239,6 +290,13 @@ class ExportedDensityRegression(nn.Module):
         first = int(edge_index[0, 0].item())
         barrier = slice_of(result[first : first + sums.size(0)], 0, self.members)
         barrier += averages.sum(2).sum(1)
+        if self.unrest > 0:
+            unrest = slice_of(node, self.first_common - 1, 1)[:, None, None, :]
+            of_shells, _ = self._sums(unrest, species, edge, edge_index)
+            total = totals.sum(1).clamp(min=self.smallest_total)
+            weight = self.unrest_weight.index_select(0, species[first : first + sums.size(0)])
+            average = of_shells[..., 0].sum(1) / total
+            barrier += (average[:, :, None] * weight).sum(1)
         return result
 
     def _by_shell(self, messages: Tensor) -> Tensor:

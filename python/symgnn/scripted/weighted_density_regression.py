@@ -58,7 +58,8 @@ class WeightedDensityRegression(nn.Module):
             self.register_buffer(f"own_{name}", tensor[: model.own].clone())
             self.register_buffer(f"coarse_{name}", tensor[model.own :].clone())
         # Weights [receiver, features] of the prediction, by what the features are made of.
-        own, radial, angular, second = model.weight[0].split(model.sizes, dim=1)
+        # The rest comes with dragging, which is not explained.
+        own, radial, angular, second = model.weight[0].split(model.sizes, dim=1)[:4]
         self.register_buffer("own_weight", own.clone())
         self.register_buffer("intercept", model.intercept[0].clone())
         # What atoms send to receivers in shells, [sender, features, receiver · H].

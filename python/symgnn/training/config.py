@@ -177,14 +177,14 @@ def _densities() -> FitConfig:
 
 def _drag() -> FitConfig:
     """The shipped model ``cuzr``, which also drags atoms: a quarter of an hour on one core."""
-    drag = DragConfig(far=5.5)
+    drag = DragConfig(far=5.5, stride=-0.5, variances=True, unbalanced=0.1)
     return FitConfig(
         data=DataConfig(thermal_weight=0.1),
         model=DensityRegressionConfig(
             cutoff=drag.cutoff,
             density_cutoff=7.0,
             drag=drag,
-            strength=200.0,
+            strength=400.0,
             likeness=0.98,
             thermal_mean=1.0,
         ),

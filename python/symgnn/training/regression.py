@@ -25,6 +25,7 @@ from .dataset import (
     copies_of,
     read_parts,
 )
+from .embedded_atom import set_potential
 from .loop import BEST, CONFIG, LAST, choose_device, output_alone, predict, score_pooled
 from .metrics import Metrics, compute_metrics
 from .pair_energies import PairEnergies, potential_file
@@ -44,6 +45,7 @@ FEWEST_STRUCTURES = 3
 are left out together, count as one."""
 
 _SMALLEST_SCALE = 1e-6
+_SCALE_OF_UNREST = 0.01
 _WHITENING_FLOOR = 0.02  # of standardized densities; directions that hardly vary count for little
 _OUTERMOST, _SMALLEST_DISTANCE = 0.99, 1.0
 
@@ -249,6 +251,8 @@ class _Fitter:
             self.elements,
             [item.graph for item in self.structures],
         )
+        if self.model.forces is not None:
+            set_potential(self.model.forces, potential, self.elements)
         drag.energy.copy_(torch.from_numpy(pairs.polynomials(options)))
         drag.mobility.copy_(options.rate / torch.from_numpy(pairs.stiffness(options)))
 
@@ -315,6 +319,8 @@ class _Fitter:
             moments.append(row)
         mean = total / count
         spread = (square / count - mean.square()).clamp(min=0.0).sqrt() + _SMALLEST_SCALE
+        # Minima are in balance: copies alone say what it means to be out of it.
+        spread[size - model.sizes[-1] :] = _SCALE_OF_UNREST
         for element, symbol in enumerate(self.elements):
             if all(row[element] is None for row in moments):
                 raise DatasetError(
