@@ -320,7 +320,8 @@ class _Fitter:
         mean = total / count
         spread = (square / count - mean.square()).clamp(min=0.0).sqrt() + _SMALLEST_SCALE
         # Minima are in balance: copies alone say what it means to be out of it.
-        spread[size - model.sizes[-1] :] = _SCALE_OF_UNREST
+        unrest = spread[size - model.sizes[-1] :]
+        unrest.clamp_(min=_SCALE_OF_UNREST)
         for element, symbol in enumerate(self.elements):
             if all(row[element] is None for row in moments):
                 raise DatasetError(
