@@ -7,8 +7,8 @@ one, with barriers of its own. By maps that were fitted without the glass and it
 
     python benchmarks/averages.py [FOLDER] [--preset densities]
 
-FOLDER is that of `cuzr.py`, which makes copies and fits. Relaxed copies are kept in FOLDER/relaxed,
-and made again where copies are newer.
+FOLDER is that of `cuzr.py`, which fits. Copies are kept in FOLDER/thermal, relaxed ones in
+FOLDER/relaxed, which are made again where copies are newer.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import ase.io
 import numpy as np
 import torch
 
+import thermal_copies
 from cuzr import NAMES
 from cuzr_lammps import run_glass
 from symgnn import read_structures
@@ -120,6 +121,7 @@ def main() -> None:
         print(f"left out: no fit in {checkpoint.parent}; cuzr.py makes it")
         return
     model = HeldOut(checkpoint)
+    thermal_copies.make(options.folder / "thermal")
     print("                     Pearson with labels                mean of average minus that of")
     print("glass left out   ps  labeled  average  own     differ-  labeled  own       atoms moved")
     print("                     minimum           minimum ence     minimum  minimum   ", end="")

@@ -1,12 +1,12 @@
 """Is the uncertainty right on glasses that the model has never seen?
 
 Each labeled glass is left out in turn, with its relatives (`relatives.py`): a preset is fitted to
-the others with their thermal copies, its uncertainty included, and the labels of the glass are
-counted inside the intervals that it predicts.
+the others, its uncertainty included, and the labels of the glass are counted inside the intervals
+that it predicts.
 
     python benchmarks/calibration.py [FOLDER] [--preset densities] [--plot PICTURE]
 
-FOLDER is that of `cuzr.py`, which makes the copies.
+FOLDER is that of `cuzr.py`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from cuzr import NAMES
+from cuzr import NAMES, configuration
 from relatives import families_of
 from symgnn import read_structures
 from symgnn.graph import build_graph
 from symgnn.keys import ENERGY_BARRIER
 from symgnn.training.checkpoint import load_checkpoint, restore_model
-from symgnn.training.config import preset
 from symgnn.training.metrics import NOMINAL_COVERAGES, compute_metrics, compute_reliability
 from symgnn.training.regression import fit
 
@@ -34,12 +33,10 @@ from symgnn.training.regression import fit
 @functools.cache
 def fitted_to(others: tuple[str, ...], folder: Path, name: str):
     """A preset, fitted to some glasses, and its elements."""
-    config = preset(name)
-    config.data.train = [str((folder / "data" / f"{other}.xyz").resolve()) for other in others]
-    config.data.thermal = [str((folder / "thermal" / f"{other}.xyz").resolve()) for other in others]
+    config = configuration(name, others, folder)
     with tempfile.TemporaryDirectory() as scratch:
         config.output = f"{scratch}/run"
-        content = load_checkpoint(fit(config, base=Path(scratch)).best)
+        content = load_checkpoint(fit(config, base=folder).best)
     return restore_model(content, str(folder)), content["elements"]
 
 
@@ -58,8 +55,8 @@ def main() -> None:
     parser.add_argument("--preset", default="drag", choices=["drag", "densities"])
     parser.add_argument("--plot", type=Path, help="the reliability diagram")
     options = parser.parse_args()
-    if not (options.folder / "thermal").is_dir():
-        print(f"left out: no thermal copies in {options.folder}; cuzr.py makes them")
+    if not (options.folder / "data").is_dir():
+        print(f"left out: no glasses in {options.folder}; cuzr.py puts them there")
         return
     everything: list[tuple[np.ndarray, np.ndarray]] = []
     print("glass left out   Pearson  std    68%    95%")

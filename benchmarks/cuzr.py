@@ -1,8 +1,8 @@
 """Make the shipped models `cuzr` and `cuzr-fast` from the published glasses: one command for each.
 
-Thermal copies of the seven labeled glasses (LAMMPS, a quarter of an hour; kept in FOLDER and not
-made again), the fit of a preset to all seven, export. The scores that it prints leave out one glass
-at a time, with its relatives.
+The fit of a preset to all seven labeled glasses, and export. Models that look at positions as they
+are also see thermal copies of the glasses (LAMMPS, a quarter of an hour; kept in FOLDER and not
+made again). The scores that it prints leave out one glass at a time, with its relatives.
 
     python benchmarks/cuzr.py [FOLDER] [--output cuzr.pt]
     python benchmarks/cuzr.py --preset densities
@@ -16,10 +16,10 @@ it was interrupted:
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import thermal_copies
 from symgnn.annotator import PRETRAINED
@@ -27,6 +27,11 @@ from symgnn.export import export_checkpoint
 from symgnn.training.config import TrainingConfig, dump_config, preset
 from symgnn.training.mixture import train_mixture
 from symgnn.training.regression import fit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from symgnn.training.config import FitConfig
 
 SHIPPED = {"drag": "cuzr.pt", "densities": "cuzr-fast.pt"}
 NAMES = [*(f"train{number}" for number in range(6)), "validation"]
@@ -38,8 +43,21 @@ def show(what: str, done: int, total: int) -> None:
         print(f"{what}: epoch {done} of {total}", file=sys.stderr, flush=True)
 
 
+def configuration(name: str, glasses: Sequence[str], folder: Path) -> TrainingConfig | FitConfig:
+    """A preset for some of the glasses, with their thermal copies unless it relaxes structures.
+
+    Files are named relative to the folder, so that models do not carry those of this computer.
+    """
+    config = preset(name)
+    config.data.train = [f"data/{glass}.xyz" for glass in glasses]
+    if name != "drag":
+        thermal_copies.make(folder / "thermal")
+        config.data.thermal = [f"thermal/{glass}.xyz" for glass in glasses]
+    return config
+
+
 def main() -> None:
-    """Copies, fit, export."""
+    """Fit and export."""
     parser = argparse.ArgumentParser(description=__doc__)
     build = Path(__file__).resolve().parents[1] / "build" / "cuzr"
     parser.add_argument("folder", type=Path, nargs="?", default=build)
@@ -55,14 +73,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "data").exists():
         (folder / "data").symlink_to(thermal_copies.PUBLISHED)
-    script = Path(thermal_copies.__file__)
-    subprocess.run([sys.executable, script, folder / "thermal"], check=True)
-
-    config = preset(options.preset)
+    config = configuration(options.preset, NAMES, folder)
     config.output = options.preset
-    # Relative names, so that the model file does not carry the folders of this computer.
-    config.data.train = [f"data/{name}.xyz" for name in NAMES]
-    config.data.thermal = [f"thermal/{name}.xyz" for name in NAMES]
     (folder / f"{options.preset}.yaml").write_text(dump_config(config), encoding="utf-8")
     began = time.perf_counter()
     if isinstance(config, TrainingConfig):

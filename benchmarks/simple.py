@@ -33,7 +33,6 @@ from symgnn.annotator import NOVEL, PRETRAINED, Annotator
 from symgnn.export import export_checkpoint
 from symgnn.graph import build_graph
 from symgnn.models.formula import Formula, FormulaConfig, Term
-from symgnn.scripted.density_regression import ExportedDensityRegression
 from symgnn.structures import read_structures
 from symgnn.training.config import dump_config, preset
 from symgnn.training.formula import fit_formula
@@ -111,7 +110,7 @@ def read_glass(name: str, family: int, folder: Path, terms: list[Term]) -> Glass
                 averages.append(model.step(1, own, edge, graph.edge_index)[0].numpy())
             fast = torch.jit.load(PRETRAINED / "cuzr-fast.pt")
             node, edge = fast.start(graph.species, graph.edge_vector)
-            for layer in range(ExportedDensityRegression.layers):
+            for layer in range(fast.layers):
                 node, edge = fast.step(layer, node, edge, graph.edge_index)
         np.savez(
             path,

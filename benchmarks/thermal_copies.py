@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ase.io
 
@@ -18,20 +19,28 @@ from symgnn.files import written_whole
 from symgnn.keys import ENERGY_BARRIER
 from temperature import frames
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cuzr-barriers"
 WINDOWS = 2
 
 
 def main() -> None:
-    """Write one file per glass."""
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("output", type=Path)
     parser.add_argument("glasses", type=Path, nargs="*")
     options = parser.parse_args()
+    make(options.output, options.glasses)
+
+
+def make(output: Path, glasses: Sequence[Path] = ()) -> None:
+    """Write one file per glass, of those that are not there yet; default: the labeled ones."""
     names = [*(f"train{number}" for number in range(6)), "validation"]
-    options.output.mkdir(parents=True, exist_ok=True)
-    for path in options.glasses or [PUBLISHED / f"{name}.xyz" for name in names]:
-        target = options.output / path.name
+    output.mkdir(parents=True, exist_ok=True)
+    for path in glasses or [PUBLISHED / f"{name}.xyz" for name in names]:
+        target = output / path.name
         if target.exists():
             continue
         (glass,) = read_structures(path)

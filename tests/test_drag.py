@@ -31,7 +31,8 @@ from symgnn.scripted.density_regression import ExportedDensityRegression
 from symgnn.structures import write_structures
 from symgnn.training.checkpoint import load_checkpoint, restore_model
 from symgnn.training.config import parse_config
-from symgnn.training.pair_energies import PairEnergies, potential_file
+from symgnn.training.embedded_atom import potential_file
+from symgnn.training.pair_energies import PairEnergies
 from symgnn.training.regression import fit
 from test_density_regression import in_parts
 from test_training import labeled_glass
@@ -296,7 +297,7 @@ def test_settings_that_make_no_sense_are_refused(changes: dict[str, Any], said: 
 
 @pytest.fixture(scope="module")
 def potential() -> Any:
-    return potential_file("CuZr_2009", Path())
+    return potential_file("CuZr_2009", Path(), ["Cu", "Zr"])
 
 
 def test_forces_are_those_of_the_potential(potential: Any) -> None:
@@ -357,25 +358,24 @@ def test_polynomials_follow_the_energies(potential: Any) -> None:
 
 def test_potentials_that_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"neither in \.alloy nor in \.fs"):
-        potential_file("table.eam", tmp_path)
+        potential_file("table.eam", tmp_path, ELEMENTS)
     with pytest.raises(ConfigError, match="cannot read"):
-        potential_file("nothing.eam.fs", tmp_path)
+        potential_file("nothing.eam.fs", tmp_path, ELEMENTS)
     (tmp_path / "text.eam.alloy").write_text("one\ntwo\nthree\nfour\n")
     with pytest.raises(ConfigError, match="is no embedded-atom potential"):
-        potential_file("text.eam.alloy", tmp_path)
+        potential_file("text.eam.alloy", tmp_path, ELEMENTS)
     whole = write_potential(tmp_path).read_text()
     (tmp_path / "half.eam.fs").write_text(whole[: len(whole) // 2])
     with pytest.raises(ConfigError, match="is no embedded-atom potential"):
-        potential_file("half.eam.fs", tmp_path)
-    graphs = [build_graph(random_glass(3, 1), 7.0, ELEMENTS)]
+        potential_file("half.eam.fs", tmp_path, ELEMENTS)
     with pytest.raises(ConfigError, match="knows Cu, Zr, not Ni"):
-        PairEnergies(potential_file("CuZr_2009", tmp_path), ["Cu", "Ni"], graphs)
+        potential_file("CuZr_2009", tmp_path, ["Cu", "Ni"])
 
 
-FEATURES: dict[str, dict[str, Any]] = {
-    "energies": {"variances": False, "unbalanced": None},
-    "variances": {"unbalanced": None},
-    "forces": {"variances": False},
+PARTS: dict[str, dict[str, Any]] = {
+    "energies": {"drag": {**DRAG, "variances": False}, "relaxation": None},
+    "variances": {"relaxation": None},
+    "relaxation": {"drag": {**DRAG, "variances": False}},
     "all": {},
 }
 
@@ -426,10 +426,9 @@ def test_a_cutoff_below_that_of_the_potential_is_refused(tmp_path: Path) -> None
         fit(parse_config(values, "test"), base=tmp_path)
 
 
-@pytest.mark.parametrize("changes", FEATURES.values(), ids=list(FEATURES))
+@pytest.mark.parametrize("changes", PARTS.values(), ids=list(PARTS))
 def test_exported_form_is_the_model(changes: dict[str, Any], tmp_path: Path) -> None:
-    config = {**TINY_DRAG, "drag": {**DRAG, **changes}}
-    model = random_regression(tiny_config(**config), members=4)
+    model = random_regression(tiny_config(**{**TINY_DRAG, **changes}), members=4)
     exported = export_model(model, ELEMENTS, tmp_path / "model.pt", dtype="float64")
     assert exported.largest_difference < 1e-9
     with pytest.raises(ModelError, match="drags atoms, which weights of edges cannot explain"):
@@ -450,10 +449,9 @@ def test_ranks_that_share_a_graph_give_the_numbers_of_the_model(members: int) ->
 
 
 def test_a_model_of_before_variances_is_restored(tmp_path: Path) -> None:
-    model = random_regression(tiny_config(**TINY_DRAG | {"drag": {**DRAG, **FEATURES["energies"]}}))
+    model = random_regression(tiny_config(**TINY_DRAG | PARTS["energies"]))
     config = parse_config({"model": model.config.model_dump()}, "test").model_dump()
-    for name in ("variances", "unbalanced"):
-        del config["model"]["drag"][name]
+    del config["model"]["drag"]["variances"], config["model"]["relaxation"]
     content = {"config": config, "elements": ELEMENTS, "network": model.state_dict()}
     restored = restore_model({**content, "jackknife": []}, "best.ckpt")
     inputs = build_graph(random_glass(3, seed=5), 8.5, ELEMENTS).inputs

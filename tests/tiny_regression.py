@@ -17,8 +17,7 @@ from symgnn.models.drag import INTERVALS, LOWEST
 from symgnn.structures import write_structures
 from symgnn.training.checkpoint import load_checkpoint, restore_model
 from symgnn.training.config import parse_config
-from symgnn.training.embedded_atom import set_potential
-from symgnn.training.pair_energies import potential_file
+from symgnn.training.embedded_atom import potential_file, set_potential
 from symgnn.training.regression import Fit, fit
 
 if TYPE_CHECKING:
@@ -54,15 +53,21 @@ DRAG: dict[str, Any] = {
     "strides": 3,
     "iterations": 2,
     "variances": True,
-    "unbalanced": 0.5,
 }
 """Dragging on TINY, with ``cutoff`` 8.5 and ``density_cutoff`` 5.5."""
-TINY_DRAG: dict[str, Any] = {**TINY, "cutoff": 8.5, "density_cutoff": 5.5, "drag": DRAG}
+RELAXATION: dict[str, Any] = {"steps": 4, "last_steps": 2}
+TINY_DRAG: dict[str, Any] = {
+    **TINY,
+    "cutoff": 8.5,
+    "density_cutoff": 5.5,
+    "relaxation": RELAXATION,
+    "drag": DRAG,
+}
 
 
 @cache
 def shipped_potential() -> EAM:
-    return potential_file("CuZr_2009", Path())
+    return potential_file("CuZr_2009", Path(), ELEMENTS)
 
 
 def morse(drag: DragEnergies) -> None:
@@ -101,8 +106,9 @@ def random_regression(
 
     if model.local.drag is not None:
         morse(model.local.drag)
-    if model.forces is not None:
-        set_potential(model.forces, shipped_potential(), ELEMENTS)
+    if model.relaxation is not None:
+        set_potential(model.relaxation.forces, shipped_potential(), ELEMENTS)
+        model.relaxation.mobility.fill_(0.03)
     model.local_mean.copy_(random(model.local_mean))
     model.local_scale.copy_(1.0 + random(model.local_scale).abs())
     model.weight.copy_(random(model.weight) / sum(model.sizes) ** 0.5)

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <utility>
 
 #include "available_memory.h"
@@ -158,7 +159,10 @@ void Evaluation::start() {
   if (!keeps_edges_) {
     return;
   }
-  for_each_chunk([&](Chunk &chunk) { chunk.edge = first_edge(chunk); });
+  for_each_chunk([&](Chunk &chunk) {
+    chunk.edge = first_edge(chunk);
+    chunk.vector = torch::Tensor();
+  });
 }
 
 torch::Tensor Evaluation::first_edge(const Chunk &chunk) {
@@ -176,14 +180,13 @@ torch::Tensor Evaluation::edge_again(const Chunk &chunk, std::int64_t layer) {
 }
 
 void Evaluation::step(std::int64_t layer) {
-  if (!keeps_edges_) {
-    history_.push_back(node_);
-  }
-  const torch::Tensor result = empty_rows(node_.size(1));
+  torch::Tensor result;
+  std::once_flag known;
   const auto work = [&](Chunk &chunk) {
     const torch::Tensor edge = keeps_edges_ ? std::move(chunk.edge) : edge_again(chunk, layer);
     auto [node, new_edge] = model_.step(layer, rows_of(chunk, node_), edge, chunk.index);
     const std::int64_t own = chunk.last - chunk.first;
+    std::call_once(known, [&, columns = node.size(1)] { result = empty_rows(columns); });
     result.narrow(0, chunk.first, own).copy_(node.narrow(0, 0, own));
     chunk.edge_stays = new_edge.is_same(edge);
     if (keeps_edges_) {
@@ -193,6 +196,9 @@ void Evaluation::step(std::int64_t layer) {
   for_each_chunk(work, layer);
   edges_stay_.push_back(std::all_of(chunks_.begin(), chunks_.end(),
                                     [](const Chunk &chunk) { return chunk.edge_stays; }));
+  if (!keeps_edges_) {
+    history_.push_back(edges_stay_.back() ? torch::Tensor() : node_);
+  }
   node_ = result;
 }
 

@@ -66,8 +66,9 @@ class Evaluation {
   std::vector<Chunk> chunks_;
   bool keeps_edges_;
   torch::Tensor node_;
-  std::vector<bool> edges_stay_;        ///< did a layer leave the features of edges alone?
-  std::vector<torch::Tensor> history_;  ///< node before each layer, where edges are not kept
+  std::vector<bool> edges_stay_;  ///< did a layer leave the features of edges alone?
+  /// Node before each layer that changed them, where edges are not kept.
+  std::vector<torch::Tensor> history_;
 };
 
 }  // namespace symgnn

@@ -42,6 +42,7 @@ void register_operators() {
     register_edge_attention(*made);
     register_edge_embedding(*made);
     register_edges_shorter_than(*made);
+    register_embedded_atom(*made);
     register_local_densities(*made);
     register_shell_sums(*made);
 #ifdef SYMGNN_CUDA

@@ -16,6 +16,7 @@ void register_drag_energies(torch::Library &library);
 void register_edge_attention(torch::Library &library);
 void register_edge_embedding(torch::Library &library);
 void register_edges_shorter_than(torch::Library &library);
+void register_embedded_atom(torch::Library &library);
 void register_local_densities(torch::Library &library);
 void register_shell_sums(torch::Library &library);
 void register_cuda_operators(torch::Library &library);  // with SYMGNN_CUDA

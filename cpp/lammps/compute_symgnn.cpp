@@ -643,7 +643,10 @@ std::unique_ptr<symgnn::Evaluation> ComputeSymGNN::evaluate() {
 ------------------------------------------------------------------------- */
 
 void ComputeSymGNN::exchange_nodes(torch::Tensor node) {
-  exchanged_width_ = static_cast<int>(annotator_->model().node_channels());
+  // A rank without rows has no features, and learns from the others how wide they are.
+  const int own_width = node.defined() ? static_cast<int>(node.size(1)) : 0;
+  MPI_Allreduce(&own_width, &exchanged_width_, 1, MPI_INT, MPI_MAX, world);
+  if (exchanged_width_ == 0) return;
   const std::size_t width = exchanged_width_;
   const std::int64_t ghosts =
       node.defined() ? static_cast<std::int64_t>(atom_of_row_.size()) - owned_rows_ : 0;

@@ -225,8 +225,9 @@ def _exported_form(model: SymGNN | DensityRegression | Mixture | Formula) -> _Fo
     else:
         regression, module = model, ExportedDensityRegression(model)
         reach = module.explained.reach
-    # Energies of dragging an atom do not depend on weights of edges, so that these explain nothing.
-    explained = regression.local.drag is None
+    # Neither energies of dragging an atom nor where atoms relax to depend on weights of edges, so
+    # that these would explain nothing.
+    explained = regression.local.drag is None and regression.relaxation is None
     std = [ENERGY_BARRIER_STD] if regression.members > 1 else []
     limits = regression.label_range.tolist() if regression.label_range.isfinite().all() else None
     return _Form(

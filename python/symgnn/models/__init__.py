@@ -19,6 +19,7 @@ from .mlp import MLPConfig
 from .mpnn import MPNNConfig
 from .network import BarrierNetwork, NetworkConfig
 from .normalization import settle_normalization
+from .relaxation import RelaxationConfig
 from .schnet import SchNetConfig
 from .symgnn import SymGNN, SymGNNConfig, SymmetrizationConfig
 
@@ -67,6 +68,7 @@ __all__ = [
     "Mixture",
     "MixtureConfig",
     "NetworkConfig",
+    "RelaxationConfig",
     "SymGNN",
     "SymGNNConfig",
     "SymmetrizationConfig",

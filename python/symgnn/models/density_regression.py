@@ -5,8 +5,7 @@ dragging it tells (see ``drag``), averages of both over its neighbors in smooth 
 angular densities, over those of each element), and, for coarse radial densities, the averages of
 those averages. If wanted, also the variances of what dragging tells over the neighbors of each
 element in the first shell, since a search started at an atom often ends in an easy event of a
-neighbor; and averages of how far neighbors are out of balance (see ``embedded_atom``), which are
-zero in a minimum and let a fit tell positions averaged at a temperature from those of minima.
+neighbor. If wanted, all of that in a structure that has first relaxed (see ``relaxation``).
 One linear map per central element turns them into the barrier. Radial densities averaged over
 neighbor generations go back to Boattini et al., Phys. Rev. Lett. 127, 088007 (2021), for the
 propensity of atoms in supercooled liquids.
@@ -26,9 +25,9 @@ from torch import Tensor, nn
 from .blocks import chosen_edges, edges_shorter_than
 from .densities import LocalDensities
 from .drag import DragConfig, DragEnergies
-from .embedded_atom import EmbeddedAtomForces
 from .local_features import LocalFeatures
 from .network import NetworkConfig
+from .relaxation import Relaxation, RelaxationConfig
 from .shells import shell_sums
 
 
@@ -40,6 +39,8 @@ class DensityRegressionConfig(NetworkConfig):
     """Å, of edges."""
     density_cutoff: float | None = Field(None, gt=3.0)
     """Å, of radial densities and averages; null for that of edges."""
+    relaxation: RelaxationConfig | None = None
+    """How structures relax before anything looks at them; null for positions as they are."""
     drag: DragConfig | None = None
     """What dragging atoms tells, as further features; null for none."""
     radial: int = Field(26, ge=1)
@@ -63,9 +64,6 @@ class DensityRegressionConfig(NetworkConfig):
     likeness: float = Field(0.0, ge=0.0, lt=1.0)
     """How alike the maps of elements are expected to be: the correlation of their weights in the
     penalty; 0 for maps that know nothing of each other."""
-    thermal_mean: float | None = Field(None, ge=0.0)
-    """How much it counts that the mean over the atoms of thermal copies is that of their structure:
-    in numbers of structures; null for as much as copies count (``data.thermal_weight``)."""
     jackknife_groups: int = Field(10, ge=2)
     """Groups that structures are dealt into, at most one per structure. Fewer than three structures
     are not grouped, and the model then gives no uncertainty."""
@@ -145,16 +143,14 @@ class DensityRegression(nn.Module):
         own, shells, coarse = self.local.own, len(config.shells), self.local.coarse
         self.own = own
         self.varied = 0 if drag is None or not drag.variances else drag.columns
-        unbalanced = None if config.drag is None else config.drag.unbalanced
-        self.forces = None if unbalanced is None else EmbeddedAtomForces(elements)
-        self.half_force = unbalanced or 0.0
+        relaxation = config.relaxation
+        self.relaxation = None if relaxation is None else Relaxation(relaxation, elements)
         self.sizes = [
             own,
             elements * shells * self.local.radial,
             shells * self.local.angular,
             elements * shells * elements * shells * coarse,
             elements * self.varied,
-            0 if self.forces is None else shells,
         ]
         self.components = min(config.components, own)
         averaged = shells * (self.components + 1)
@@ -181,6 +177,13 @@ class DensityRegression(nn.Module):
     def outputs(self) -> int:
         """Columns of the result: barrier, its uncertainty if there is a jackknife, novelty."""
         return 3 if self.members > 1 else 2
+
+    def relaxed(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
+        """Vectors [E, 3] of edges in the structure that everything else looks at, Å."""
+        if self.relaxation is None:
+            return edge_vector
+        vectors: Tensor = self.relaxation(species, edge_index, edge_vector)
+        return vectors
 
     def standardized(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
         """Standardized local features [N, own + coarse]."""
@@ -215,7 +218,10 @@ class DensityRegression(nn.Module):
         return result
 
     def describe(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
-        """All features of each atom [N, F], on which the regression is linear."""
+        """All features of each atom [N, F], on which the regression is linear.
+
+        As all methods but ``forward`` and ``relaxed``: of the structure as it is.
+        """
         return self.surroundings(
             self.standardized(species, edge_index, edge_vector), species, edge_index, edge_vector
         )
@@ -241,25 +247,7 @@ class DensityRegression(nn.Module):
             squares = self.averages(radial[:, -self.varied :].square(), *graph, by=True)[:, :, 0]
             means = around[:, :, 0, -self.varied :]
             features.append((squares - means.square()).flatten(1))
-        if self.forces is not None:
-            unrest = self.unrest(species, edge_index, edge_vector)
-            features.append(self.averages(unrest[:, None], *graph, by=False).flatten(1))
         return torch.cat(features, dim=1)
-
-    def unrest(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
-        """How far atoms [N] are out of balance: 0 without a force, 1 with a large one."""
-        result = edge_vector.new_zeros(len(species))
-        assert self.forces is not None
-        near = self.forces.near(edge_index, edge_vector)
-        if near[0].shape[1] == 0:
-            return result
-        first = int(near[0][0, 0])
-        found = self.forces.slopes(species, *near)
-        slopes = torch.zeros_like(result)
-        slopes[first : first + len(found)] = found
-        squares = self.forces.squared_forces(slopes, species, *near)
-        result[first : first + len(found)] = squares / (squares + self.half_force**2)
-        return result
 
     def near(self, edge_index: Tensor, edge_vector: Tensor) -> tuple[Tensor, Tensor]:
         """The edges of densities and averages, where those of dragging reach farther."""
@@ -303,6 +291,7 @@ class DensityRegression(nn.Module):
         Returns:
             [N, outputs].
         """
+        edge_vector = self.relaxed(species, edge_index, edge_vector)
         features = self.describe(species, edge_index, edge_vector)
         distance = self.distance(features, species, edge_index, edge_vector)
         barrier = self.barriers(features, species)

@@ -83,11 +83,6 @@ class DragConfig(BaseModel):
     variances: bool = False
     """Whether the variances of all that dragging tells count as well, those over the neighbors of
     each element in the first of ``shells``."""
-    unbalanced: float | None = Field(None, gt=0.0)
-    """eV/Å: the force F on an atom, by the whole potential, at which F²/(F² + unbalanced²) is one
-    half; averages of that over neighbors count as well. They are zero in a minimum, so that a fit
-    learns from thermal copies alone (``data.thermal``) what they mean. For potentials without
-    kinks, which the tables of forces would smooth. null for not looking at forces."""
 
     @property
     def cutoff(self) -> float:

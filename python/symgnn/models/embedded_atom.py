@@ -1,4 +1,4 @@
-"""Forces on atoms by an embedded-atom potential: zero where a structure is at its minimum.
+"""Forces on atoms by an embedded-atom potential.
 
 The force on an atom is the sum over its neighbors of (φ' + F'_i ρ'_j + F'_j ρ'_i) along the bond,
 with the slope F' of each atom's embedding energy at its own density (Daw and Baskes, Phys. Rev. B
@@ -14,12 +14,14 @@ from .blocks import block_end, chosen_edges, edge_block, edges_shorter_than
 
 LOWEST = 2.25
 """Å²: the squared distance from which on tables go; nearer pairs are as at this distance."""
+MARGIN = 0.4
+"""Å beyond the cutoff, of edges whose atoms may have come nearer."""
 INTERVALS = 768
 """Of squared distances, and of densities, each with a polynomial of its own."""
 
 
 class EmbeddedAtomForces(nn.Module):
-    """Slopes of embedding energies, then forces.
+    """Slopes of embedding energies, and forces by those found before.
 
     Args:
         elements: S.
@@ -34,7 +36,8 @@ class EmbeddedAtomForces(nn.Module):
 
     def __init__(self, elements: int) -> None:
         super().__init__()
-        self.elements, self.lowest, self.intervals = elements, LOWEST, INTERVALS
+        self.elements, self.intervals = elements, INTERVALS
+        self.lowest, self.margin = LOWEST, MARGIN
         # Set by a fit: ascending powers of the place in each interval, of squared distances for
         # each pair (center · S + neighbor) and of densities. ``pair``: φ' over the distance,
         # eV/Å². ``density``: what the neighbor adds. ``slope``: its derivative over the distance,
@@ -47,70 +50,96 @@ class EmbeddedAtomForces(nn.Module):
         self.register_buffer("largest_density", torch.ones(()))
         self.register_buffer("cutoff", torch.full((), 2.0 * LOWEST))  # Å
 
-    def near(self, edge_index: Tensor, edge_vector: Tensor) -> tuple[Tensor, Tensor]:
-        """The edges within the cutoff: edge_index [2, E] and edge_vector [E, 3], Å."""
-        numbers = edges_shorter_than(edge_vector, float(self.cutoff.item()))
-        return chosen_edges(edge_index, numbers), edge_vector.index_select(0, numbers)
-
-    def slopes(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
-        """F' [n] (eV) of the centers from the first to the last, from edges within the cutoff.
+    def forward(
+        self,
+        displacement: Tensor,
+        embedding: Tensor,
+        species: Tensor,
+        edge_index: Tensor,
+        edge_vector: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Forces [n, 3] (eV/Å) on the centers from the first to the last, and their F' [n] (eV).
 
         Args:
+            displacement: [N, 3], of every atom from where edges are between, Å.
+            embedding: [N], F' of every atom, eV, as found before: forces are by these.
             species: [N], index of the element.
             edge_index: [2, E], sorted by center; E > 0.
-            edge_vector: [E, 3], Å.
+            edge_vector: [E, 3], Å; those that are too long for the cutoff are left out.
         """
-        center, neighbor = edge_index[0], edge_index[1]
-        first = int(center[0].item())
-        rows = int(center[-1].item()) + 1 - first
-        total = torch.zeros([rows], dtype=edge_vector.dtype, device=edge_vector.device)
-        begin = 0
-        while begin < center.size(0):
-            end = block_end(center, begin, edge_block(edge_vector))
-            i, j = center[begin:end], neighbor[begin:end]
-            pair = species.index_select(0, i) * self.elements + species.index_select(0, j)
-            square = edge_vector[begin:end].square().sum(1)
-            added = self._read(self.density, pair, self._place_of(square))
-            total.index_add_(0, i - first, added)
-            begin = end
-        kind = species[first : first + rows]
+        cutoff = float(self.cutoff.item())
+        if torch.ops.symgnn.has_kernel("embedded_atom", edge_vector):
+            force, total = torch.ops.symgnn.embedded_atom(
+                species,
+                edge_index,
+                edge_vector,
+                displacement,
+                embedding,
+                self.pair,
+                self.density,
+                self.slope,
+                self.elements,
+                self.lowest,
+                cutoff,
+                self.margin,
+            )
+        else:
+            force, total = self._plain(
+                displacement, embedding, species, edge_index, edge_vector, cutoff
+            )
+        first = int(edge_index[0, 0].item())
+        kind = species[first : first + total.size(0)]
         place = total * (float(self.intervals) / self.largest_density)
-        return self._read(self.embedding, kind, place)
+        return force, self._read(self.embedding, kind, place)
 
-    def squared_forces(
-        self, embedding: Tensor, species: Tensor, edge_index: Tensor, edge_vector: Tensor
-    ) -> Tensor:
-        """Squared forces [n], eV²/Å², on the centers from the first to the last.
-
-        Args:
-            embedding: [N], F' of every atom, eV.
-            species: [N], index of the element.
-            edge_index: [2, E], sorted by center, within the cutoff; E > 0.
-            edge_vector: [E, 3], Å.
-        """
-        center, neighbor = edge_index[0], edge_index[1]
-        first = int(center[0].item())
-        rows = int(center[-1].item()) + 1 - first
+    def _plain(
+        self,
+        displacement: Tensor,
+        embedding: Tensor,
+        species: Tensor,
+        edge_index: Tensor,
+        edge_vector: Tensor,
+        cutoff: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Forces [n, 3] and densities [n] on any device, in blocks of edges."""
+        first = int(edge_index[0, 0].item())
+        rows = int(edge_index[0, -1].item()) + 1 - first
+        total = torch.zeros([rows], dtype=edge_vector.dtype, device=edge_vector.device)
         force = torch.zeros([rows, 3], dtype=edge_vector.dtype, device=edge_vector.device)
+        numbers = edges_shorter_than(edge_vector, cutoff + self.margin)
+        near = chosen_edges(edge_index, numbers)
+        vectors = edge_vector.index_select(0, numbers)
+        center, neighbor = near[0], near[1]
         begin = 0
         while begin < center.size(0):
             end = block_end(center, begin, edge_block(edge_vector))
             i, j = center[begin:end], neighbor[begin:end]
-            vector = edge_vector[begin:end]
+            vector = moved(vectors[begin:end], displacement, i, j)
             of_i, of_j = species.index_select(0, i), species.index_select(0, j)
             pair, back = of_i * self.elements + of_j, of_j * self.elements + of_i
-            place = self._place_of(vector.square().sum(1))
+            square = vector.square().sum(1)
+            place = (square - self.lowest) * (
+                float(self.intervals) / (cutoff * cutoff - self.lowest)
+            )
+            total.index_add_(0, i - first, self._read(self.density, pair, place))
             along = self._read(self.pair, pair, place)
             along += embedding.index_select(0, i) * self._read(self.slope, pair, place)
             along += embedding.index_select(0, j) * self._read(self.slope, back, place)
             force.index_add_(0, i - first, along[:, None] * vector)
             begin = end
-        return force.square().sum(1)
+        return force, total
 
-    def _place_of(self, square: Tensor) -> Tensor:
-        return (square - self.lowest) * (
-            float(self.intervals) / (self.cutoff.square() - self.lowest)
-        )
+    @torch.jit.unused
+    def of_all(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
+        """Forces [N, 3], eV/Å, of a whole structure."""
+        result = edge_vector.new_zeros(len(species), 3)
+        embedding = edge_vector.new_zeros(len(species))
+        if edge_index.shape[1] > 0:
+            centers = slice(int(edge_index[0, 0]), int(edge_index[0, -1]) + 1)
+            graph = (species, edge_index, edge_vector)
+            embedding[centers] = self(torch.zeros_like(result), embedding, *graph)[1]
+            result[centers] = self(torch.zeros_like(result), embedding, *graph)[0]
+        return result
 
     def _read(self, table: Tensor, row: Tensor, place: Tensor) -> Tensor:
         """Polynomials [n] of rows [n] of a table [rows, intervals, 4] at places [n] in it."""
@@ -122,3 +151,8 @@ class EmbeddedAtomForces(nn.Module):
         for k in range(3):
             value = value * fraction + terms[:, 2 - k]
         return value
+
+
+def moved(vector: Tensor, displacement: Tensor, center: Tensor, neighbor: Tensor) -> Tensor:
+    """Vectors [n, 3] of edges between atoms that are displaced, [N, 3], Å."""
+    return vector + (displacement.index_select(0, neighbor) - displacement.index_select(0, center))

@@ -66,6 +66,10 @@ class MixtureConfig(NetworkConfig):
             raise ValueError("network.cutoff: the network may not reach farther than densities")
         if self.self_edges or self.network.self_edges:
             raise ValueError("self_edges: an atom is no neighbor of itself here; leave them out")
+        if self.densities.relaxation is not None:
+            raise ValueError(
+                "densities.relaxation: the network looks at positions as they are; leave it out"
+            )
         return self
 
 

@@ -1,9 +1,10 @@
-"""Density regression as exported models run it: three steps with few numbers per atom.
+"""Density regression as exported models run it: steps with few numbers per atom.
 
-The regression is linear, so that a neighbor need not send its densities: it sends what they
-contribute to the barrier, for each element and shell of the receiver. What is not linear is sent as
-it is: what variances are taken of, and slopes of embedding energies. A step sums what neighbors
-send; atoms exchange their channels between steps, on one processor or on many.
+First the structure relaxes, if it does, and edges follow. Then the regression takes three steps: it
+is linear, so that a neighbor need not send its densities: it sends what they contribute to the
+barrier, for each element and shell of the receiver. What is not linear is sent as it is: what
+variances are taken of. A step sums what neighbors send; atoms exchange their channels between
+steps, on one processor or on many.
 """
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ..models.blocks import chosen_edges, edges_shorter_than
 from ..models.density_regression import DensityRegression, combine
+from ..models.relaxation import STATE
 from ..models.shells import shell_sums
 from .weighted_density_regression import WeightedDensityRegression
 
@@ -20,15 +22,13 @@ class ExportedDensityRegression(nn.Module):
 
     Channels of an atom: barriers by all M members; messages [S, H, 2M] to receivers of each element
     in each shell, from radial densities and dragging, and from angular densities (later: [S, H, M],
-    from first averages); if forces count, the slope of the embedding energy, later how far an atom
-    is out of balance; what dragging tells, if its variances count; coarse densities; components
-    of the novelty score; the distance it is made of; the element.
+    from first averages); what dragging tells, if its variances count; coarse densities; components
+    of the novelty score; the distance it is made of; the element. While the structure relaxes: the
+    state of that, and the element.
 
     Args:
         model: fitted, in the dtype of the export.
     """
-
-    layers = 3
 
     local_mean: Tensor
     local_scale: Tensor
@@ -38,7 +38,6 @@ class ExportedDensityRegression(nn.Module):
     angular_weight: Tensor
     second_weight: Tensor
     variance_weight: Tensor
-    unrest_weight: Tensor
     label_range: Tensor
     noise: Tensor
     local_center: Tensor
@@ -54,8 +53,11 @@ class ExportedDensityRegression(nn.Module):
         config = model.config
         self.local = model.local
         self.drags = model.local.drag is not None
-        self.forces = model.forces
-        self.square_of_half_force = model.half_force**2
+        self.relaxation = model.relaxation
+        passes = 0 if model.relaxation is None else model.relaxation.passes
+        self.moves, self.state = passes, STATE
+        self.first_layer = 0 if model.relaxation is None else passes + 1
+        self.layers = self.first_layer + 3
         self.radial_cutoff = config.radial_cutoff
         self.explained = WeightedDensityRegression(model)
         self.elements, self.members, self.own = model.elements, model.members, model.own
@@ -66,8 +68,7 @@ class ExportedDensityRegression(nn.Module):
         self.varied = model.varied
         self.message = model.elements * len(config.shells) * model.members
         self.common = self.varied + self.coarse + self.components + 1
-        self.unrest = 0 if model.forces is None else 1
-        self.first_common = model.members + 2 * self.message + self.unrest
+        self.first_common = model.members + 2 * self.message
         self.channels = self.first_common + self.common + 1
 
         for name in (
@@ -83,7 +84,7 @@ class ExportedDensityRegression(nn.Module):
         ):
             self.register_buffer(name, getattr(model, name).clone())
         # Weights [M, receiver, features], by what the features are made of.
-        own, radial, angular, second, variance, unrest = model.weight.split(model.sizes, dim=2)
+        own, radial, angular, second, variance = model.weight.split(model.sizes, dim=2)
         members, receivers, shells = model.members, model.elements, len(config.shells)
         self.register_buffer("own_weight", own.permute(1, 2, 0).contiguous())
         self.register_buffer("own_intercept", model.intercept.T.contiguous())
@@ -100,7 +101,6 @@ class ExportedDensityRegression(nn.Module):
             _per_sender(second.reshape(members, receivers, self.elements, shells, -1)),
         )
         self.register_buffer("variance_weight", variance.permute(1, 2, 0).contiguous())
-        self.register_buffer("unrest_weight", unrest.permute(1, 2, 0).contiguous())
         # What atoms without neighbors are.
         species = torch.arange(self.elements)
         zeros = torch.zeros(self.elements, self.own + self.coarse, dtype=self.noise.dtype)
@@ -111,7 +111,7 @@ class ExportedDensityRegression(nn.Module):
     def forward(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:
         """From species [N], sorted edge_index [2, E], edge_vector [E, 3] in Å to [N, outputs]."""
         node, edge = self.start(species, edge_vector)
-        for number in range(3):
+        for number in range(self.layers):
             node, edge = self.step(number, node, edge, edge_index)
         return self.finish(node)
 
@@ -128,16 +128,23 @@ class ExportedDensityRegression(nn.Module):
     def step(
         self, layer: int, node: Tensor, edge: Tensor, edge_index: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Own densities, first averages, averages of averages: channels [N, C], updated."""
-        if layer == 0:
+        """Relaxation, its edges; own densities, first averages, averages of averages.
+
+        Gives channels [N, C] and vectors of edges [E, 3].
+        """
+        relaxation = self.relaxation
+        if relaxation is not None:
+            if layer < self.moves:
+                return self._relaxed(layer, node, edge, edge_index), edge
+            if layer == self.moves:
+                return node, relaxation.moved(node, edge_index, edge)
+        if layer == self.first_layer:
             return self._own(node, edge, edge_index), edge
-        if layer == 1:
-            node = self._balanced(node, edge, edge_index)
         near_index, near = edge_index, edge
         if self.drags:
             numbers = edges_shorter_than(edge, self.radial_cutoff)
             near_index, near = chosen_edges(edge_index, numbers), edge.index_select(0, numbers)
-        if layer == 1:
+        if layer == self.first_layer + 1:
             return self._first_averages(node, near, near_index), edge
         return self._second_averages(node, near, near_index), edge
 
@@ -167,6 +174,14 @@ class ExportedDensityRegression(nn.Module):
         barriers: Tensor = self.explained(weight, constants, species, edge_index, within)
         return barriers
 
+    def _relaxed(self, number: int, node: Tensor, edge: Tensor, edge_index: Tensor) -> Tensor:
+        """State and element [N, 8] after a step down the slope."""
+        relaxation = self.relaxation
+        assert relaxation is not None
+        species = node[:, -1].to(torch.int64)
+        state = relaxation.step(number, slice_of(node, 0, self.state), species, edge_index, edge)
+        return torch.cat([state, node[:, -1:]], dim=1)
+
     def _own(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> Tensor:
         species = node[:, -1].to(torch.int64)
         result = self.isolated.index_select(0, species)
@@ -176,32 +191,6 @@ class ExportedDensityRegression(nn.Module):
             end = int(edge_index[0, -1].item()) + 1
             found = self.local(species, edge_index, edge)[first:end]
             result[first:end] = self._of_local(found, species[first:end])
-        forces = self.forces
-        if forces is not None:
-            near_index, near = forces.near(edge_index, edge)
-            if near_index.size(1) > 0:
-                slopes = forces.slopes(species, near_index, near)
-                first = int(near_index[0, 0].item())
-                result[first : first + slopes.size(0), self.first_common - 1] = slopes
-        return result
-
-    def _balanced(self, node: Tensor, edge: Tensor, edge_index: Tensor) -> Tensor:
-        """Channels [N, C], where how far a center is out of balance has replaced a slope."""
-        forces = self.forces
-        if forces is None:
-            return node
-        species = node[:, -1].to(torch.int64)
-        result = node.clone()
-        unrest = slice_of(result, self.first_common - 1, 1)[:, 0]
-        unrest.zero_()
-        near_index, near = forces.near(edge_index, edge)
-        if near_index.size(1) > 0:
-            slopes = node[:, self.first_common - 1].contiguous()
-            squares = forces.squared_forces(slopes, species, near_index, near)
-            first = int(near_index[0, 0].item())
-            unrest[first : first + squares.size(0)] = squares / (
-                squares + self.square_of_half_force
-            )
         return result
 
     def _of_local(self, densities: Tensor, species: Tensor) -> Tensor:
@@ -224,7 +213,6 @@ class ExportedDensityRegression(nn.Module):
                 [
                     torch.mm(densities_of, self.own_weight[element]) + self.own_intercept[element],
                     messages.flatten(1),
-                    torch.zeros([rows.size(0), self.unrest], dtype=x.dtype, device=x.device),
                     x[:, self.radial - self.varied : self.radial],
                     x[:, self.own :],
                     whitened[:, : self.components],
@@ -290,13 +278,6 @@ class ExportedDensityRegression(nn.Module):
         first = int(edge_index[0, 0].item())
         barrier = slice_of(result[first : first + sums.size(0)], 0, self.members)
         barrier += averages.sum(2).sum(1)
-        if self.unrest > 0:
-            unrest = slice_of(node, self.first_common - 1, 1)[:, None, None, :]
-            of_shells, _ = self._sums(unrest, species, edge, edge_index)
-            total = totals.sum(1).clamp(min=self.smallest_total)
-            weight = self.unrest_weight.index_select(0, species[first : first + sums.size(0)])
-            average = of_shells[..., 0].sum(1) / total
-            barrier += (average[:, :, None] * weight).sum(1)
         return result
 
     def _by_shell(self, messages: Tensor) -> Tensor:

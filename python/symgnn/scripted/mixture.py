@@ -31,7 +31,7 @@ class ExportedMixture(nn.Module):
         self.regression = ExportedDensityRegression(model.regression)
         self.network = ExportedSymGNN(model.network)
         self.members = model.members
-        self.regression_layers = ExportedDensityRegression.layers
+        self.regression_layers = self.regression.layers
         self.regression_constants = self.regression.explained.constants
         self.network_layers = len(self.network.layers)
         self.layers = max(self.regression_layers, self.network_layers)

@@ -16,6 +16,7 @@ from ..models import (
     FormulaConfig,
     MixtureConfig,
     NetworkConfig,
+    RelaxationConfig,
     SymGNNConfig,
 )
 from ..models.mixture import small_network
@@ -176,17 +177,16 @@ def _densities() -> FitConfig:
 
 
 def _drag() -> FitConfig:
-    """The shipped model ``cuzr``, which also drags atoms: a quarter of an hour on one core."""
-    drag = DragConfig(far=5.5, stride=-0.5, variances=True, unbalanced=0.1)
+    """The shipped model ``cuzr``, which relaxes and drags atoms: ten minutes on one core."""
+    drag = DragConfig(far=5.5, stride=-0.5, variances=True)
     return FitConfig(
-        data=DataConfig(thermal_weight=0.1),
         model=DensityRegressionConfig(
             cutoff=drag.cutoff,
             density_cutoff=7.0,
+            relaxation=RelaxationConfig(),
             drag=drag,
             strength=400.0,
             likeness=0.98,
-            thermal_mean=1.0,
         ),
     )
 

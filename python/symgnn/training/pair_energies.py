@@ -1,33 +1,27 @@
 """Energies of pairs of atoms, from an embedded-atom potential and the structures it is used on.
 
 The energy of an embedded atom is linear in the density around it, as long as this stays near the
-mean of its element: E ≈ Σ φ_ab(r) + F'_a ρ_b(r) + F'_b ρ_a(r) over pairs. ASE reads the potential.
+mean of its element: E ≈ Σ φ_ab(r) + F'_a ρ_b(r) + F'_b ρ_a(r) over pairs.
 """
 
 from __future__ import annotations
 
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ase.calculators.eam import EAM
 from scipy.interpolate import CubicHermiteSpline
 
-from ..errors import ConfigError
 from ..models.drag import INTERVALS, LOWEST
-from ..potentials import write_potential
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from ase.calculators.eam import EAM
     from numpy.typing import NDArray
 
     from ..graph import Graph
     from ..models.drag import DragConfig
 
-SHIPPED = "CuZr_2009"
-_FORMS = (".alloy", ".fs")
 _LENGTHS = 2000  # at which structures' distances are counted
 
 
@@ -35,22 +29,13 @@ class PairEnergies:
     """Energies of pairs at the mean density of each element.
 
     Args:
-        potential: as ``potential_file`` reads it.
+        potential: as ``embedded_atom.potential_file`` reads it, with all elements.
         elements: chemical symbols, in the order of species.
         graphs: structures, with a cutoff at which little of the density is missing.
-
-    Raises:
-        ConfigError: no such potential, or one without these elements.
     """
 
     def __init__(self, potential: EAM, elements: Sequence[str], graphs: Sequence[Graph]) -> None:
         known = list(potential.elements)
-        missing = sorted(set(elements) - set(known))
-        if missing:
-            raise ConfigError(
-                f"model.drag.potential knows {', '.join(known)}, not {', '.join(missing)}: name a "
-                "potential of the data's elements"
-            )
         self._potential: Any = potential
         self._index = [known.index(symbol) for symbol in elements]
         self._counts = _pair_counts(graphs, len(elements), float(potential.cutoff))
@@ -130,39 +115,6 @@ class PairEnergies:
                 laplacian = (high - 2.0 * middle + low) / step**2 + (high - low) / step / lengths
                 result[first] += per_atom[first, second] @ laplacian / 3.0
         return np.maximum(result, 1.0)
-
-
-def potential_file(name: str, base: Path) -> EAM:
-    """Read an embedded-atom potential.
-
-    Args:
-        name: of the file, or ``CuZr_2009``.
-        base: folder that relative names start from.
-
-    Raises:
-        ConfigError: no such file, or not such a potential.
-    """
-    if name == SHIPPED:
-        with tempfile.TemporaryDirectory() as folder:
-            return _read(write_potential(folder))
-    return _read(base / name)
-
-
-def _read(path: Path) -> EAM:
-    form = path.suffix.removeprefix(".")
-    if path.suffix not in _FORMS:
-        raise ConfigError(
-            f"model.drag.potential: {path.name} ends neither in .alloy nor in .fs, which say what "
-            "kind of embedded-atom potential it is"
-        )
-    try:
-        return EAM(potential=str(path), form=form)
-    except OSError as error:
-        raise ConfigError(f"model.drag.potential: cannot read {path}: {error.strerror}") from error
-    except (ValueError, IndexError) as error:
-        raise ConfigError(
-            f"model.drag.potential: {path} is no embedded-atom potential (eam/{form})"
-        ) from error
 
 
 def _pair_counts(

@@ -5,7 +5,7 @@ Local features of all structures stay in memory, all features those of one struc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,16 +25,17 @@ from .dataset import (
     copies_of,
     read_parts,
 )
-from .embedded_atom import set_potential
+from .embedded_atom import potential_file, set_relaxation
 from .loop import BEST, CONFIG, LAST, choose_device, output_alone, predict, score_pooled
 from .metrics import Metrics, compute_metrics
-from .pair_energies import PairEnergies, potential_file
+from .pair_energies import PairEnergies
 from .relatives import families, warn_of_relatives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
+    from ase.calculators.eam import EAM
     from numpy.typing import NDArray
 
     from .config import FitConfig
@@ -45,7 +46,6 @@ FEWEST_STRUCTURES = 3
 are left out together, count as one."""
 
 _SMALLEST_SCALE = 1e-6
-_SCALE_OF_UNREST = 0.01
 _WHITENING_FLOOR = 0.02  # of standardized densities; directions that hardly vary count for little
 _OUTERMOST, _SMALLEST_DISTANCE = 0.99, 1.0
 
@@ -98,8 +98,7 @@ def fit(
 
     Slopes come from differences between atoms of one structure and element: the mean of each
     structure and element is free in the fit, and the intercept of the model is the average over
-    structures. Thermal copies count ``data.thermal_weight`` of each structure, and what averaging
-    shifts in all of their atoms ``model.thermal_mean``.
+    structures. Thermal copies count ``data.thermal_weight`` of each structure.
 
     Args:
         config: the fit.
@@ -123,7 +122,14 @@ def predict_held_out(model: DensityRegression, group: int, item: LabeledGraph) -
         group: of the structure, as ``jackknife`` in the checkpoint has it.
         item: the structure.
     """
-    return _by_member(model, group, model.describe(*item.graph.inputs), item)
+    relaxed = relaxed_item(model, item)
+    return _by_member(model, group, model.describe(*relaxed.graph.inputs), relaxed)
+
+
+def relaxed_item(model: DensityRegression, item: LabeledGraph) -> LabeledGraph:
+    """The same structure after relaxation by the model, if it relaxes any."""
+    vectors = model.relaxed(*item.graph.inputs)
+    return replace(item, graph=replace(item.graph, edge_vector=vectors))
 
 
 def _by_member(
@@ -190,6 +196,7 @@ class _Fitter:
 
     def run(self) -> Fit:
         with torch.inference_mode():
+            self._prepare_relaxation()
             self._prepare_drag()
             self._standardize()
             labels = torch.cat([item.label for item in self.structures])
@@ -235,24 +242,40 @@ class _Fitter:
             relatives_among(self.structures, self.family),
         )
 
+    def _potential(self, name: str) -> EAM:
+        potential = potential_file(name, self.base, self.elements)
+        if self.options.cutoff < potential.cutoff:
+            raise ConfigError(
+                f"cutoff: {name} ends at {potential.cutoff:g} Å, and edges at "
+                f"{self.options.cutoff:g} Å: choose at least that length"
+            )
+        return potential
+
+    def _prepare_relaxation(self) -> None:
+        """Steps by the stiffest motion of the first structure; all structures, relaxed."""
+        relaxation, options = self.model.relaxation, self.options.relaxation
+        if relaxation is None or options is None:
+            return
+        potential, first = self._potential(options.potential), self.structures[0]
+        set_relaxation(relaxation, potential, self.elements, first.graph, options.rate)
+        work, done = len(self.structures) + sum(map(len, self.copies)), 0
+        for items in (self.structures, *self.copies):
+            for number, item in enumerate(items):
+                self.report("relaxation", done, work)
+                items[number] = relaxed_item(self.model, item)
+                done += 1
+
     def _prepare_drag(self) -> None:
         """Pair energies of the potential, at the densities that atoms have in the structures."""
         drag, options = self.model.local.drag, self.options.drag
         if drag is None or options is None:
             return
-        potential = potential_file(options.potential, self.base)
-        if self.options.cutoff < potential.cutoff:
-            raise ConfigError(
-                f"cutoff: {options.potential} ends at {potential.cutoff:g} Å, and mean densities "
-                f"are taken from edges up to {self.options.cutoff:g} Å: choose at least that length"
-            )
+        potential = self._potential(options.potential)
         pairs = PairEnergies(
             potential,
             self.elements,
             [item.graph for item in self.structures],
         )
-        if self.model.forces is not None:
-            set_potential(self.model.forces, potential, self.elements)
         drag.energy.copy_(torch.from_numpy(pairs.polynomials(options)))
         drag.mobility.copy_(options.rate / torch.from_numpy(pairs.stiffness(options)))
 
@@ -309,19 +332,13 @@ class _Fitter:
                 self.report("features", done, work)
                 features = self._describe(copy)
                 share = self.config.data.thermal_weight / len(copies)
-                of_mean = self.options.thermal_mean
-                more = 0.0 if of_mean is None else of_mean / len(copies) - share
                 for element, sums in enumerate(row):
                     if sums is not None:
                         self._add(sums, features, item, element, share)
-                        self._add_shift(sums, features, item, element, more)
                 done += 1
             moments.append(row)
         mean = total / count
         spread = (square / count - mean.square()).clamp(min=0.0).sqrt() + _SMALLEST_SCALE
-        # Minima are in balance: copies alone say what it means to be out of it.
-        unrest = spread[size - model.sizes[-1] :]
-        unrest.clamp_(min=_SCALE_OF_UNREST)
         for element, symbol in enumerate(self.elements):
             if all(row[element] is None for row in moments):
                 raise DatasetError(
@@ -354,15 +371,6 @@ class _Fitter:
         weighted = weight * item.weight[chosen, None] * x
         sums.gram += (x.T @ weighted).double()
         sums.product += weighted.double().T @ (item.label[chosen].double() - sums.label)
-
-    def _add_shift(
-        self, sums: _Moments, features: Tensor, item: LabeledGraph, element: int, weight: float
-    ) -> None:
-        """Let what all atoms of a copy have in common count more: its features from the mean."""
-        chosen = (item.graph.species == element) & ~item.label.isnan()
-        of_atoms = item.weight[chosen].double()
-        shift = of_atoms @ (features[chosen].double() - sums.mean) / of_atoms.sum()
-        sums.gram += weight * of_atoms.sum() * torch.outer(shift, shift)
 
     def _solve(self, moments: list[list[_Moments | None]], spread: Tensor) -> None:
         """The linear maps of every member: all structures, then all but one group.
