@@ -110,7 +110,7 @@ def read_glass(name: str, family: int, folder: Path, terms: list[Term]) -> Glass
                 averages.append(model.step(1, own, edge, graph.edge_index)[0].numpy())
             fast = torch.jit.load(PRETRAINED / "cuzr-fast.pt")
             node, edge = fast.start(graph.species, graph.edge_vector)
-            for layer in range(fast.layers):
+            for layer in range(Annotator("cuzr-fast").metadata["layers"]):
                 node, edge = fast.step(layer, node, edge, graph.edge_index)
         np.savez(
             path,

@@ -419,10 +419,10 @@ def test_a_cutoff_below_that_of_the_potential_is_refused(tmp_path: Path) -> None
     drag = {**DRAG, "mobile": 3.7, "reach": 3.4}
     values = {
         "data": {"train": ["train.xyz"]},
-        "model": {**TINY_DRAG, "cutoff": 7.4, "drag": drag},
+        "model": {**TINY_DRAG, "cutoff": 7.4, "drag": drag, "relaxation": None},
         "output": "run",
     }
-    with pytest.raises(ConfigError, match=r"CuZr_2009 ends at 7\.6 Å.*at least that length"):
+    with pytest.raises(ConfigError, match=r"CuZr_2009 needs edges up to 7\.6 Å.*at least that"):
         fit(parse_config(values, "test"), base=tmp_path)
 
 
@@ -452,6 +452,7 @@ def test_a_model_of_before_variances_is_restored(tmp_path: Path) -> None:
     model = random_regression(tiny_config(**TINY_DRAG | PARTS["energies"]))
     config = parse_config({"model": model.config.model_dump()}, "test").model_dump()
     del config["model"]["drag"]["variances"], config["model"]["relaxation"]
+    config["model"]["drag"]["unbalanced"] = config["model"]["thermal_mean"] = None
     content = {"config": config, "elements": ELEMENTS, "network": model.state_dict()}
     restored = restore_model({**content, "jackknife": []}, "best.ckpt")
     inputs = build_graph(random_glass(3, seed=5), 8.5, ELEMENTS).inputs

@@ -107,7 +107,8 @@ def random_regression(
     if model.local.drag is not None:
         morse(model.local.drag)
     if model.relaxation is not None:
-        set_potential(model.relaxation.forces, shipped_potential(), ELEMENTS)
+        known = ELEMENTS[:elements]
+        set_potential(model.relaxation.forces, shipped_potential(), known)
         model.relaxation.mobility.fill_(0.03)
     model.local_mean.copy_(random(model.local_mean))
     model.local_scale.copy_(1.0 + random(model.local_scale).abs())

@@ -30,7 +30,7 @@ class Model {
 
   const Metadata &metadata() const { return metadata_; }
   torch::Device device() const { return device_; }
-  /// Width of the first node features; those that a layer gives may be narrower, not wider.
+  /// Greatest width of the node features that travel between ranks, which is that of the first.
   std::int64_t node_channels() const { return node_channels_; }
   /// Width of the edge features that stay in memory between layers.
   std::int64_t edge_channels() const { return edge_channels_; }

@@ -68,8 +68,9 @@ struct Task {
       const scalar y = vector[1] + to[1] - from[1];
       const scalar z = vector[2] + to[2] - from[2];
       const auto end = static_cast<scalar>(tables.intervals) - static_cast<scalar>(1e-3);
+      // In this order a place that is no number is the first.
       const scalar place = std::min(
-          std::max((x * x + y * y + z * z - tables.lowest) * tables.per_square, scalar(0)), end);
+          std::max(scalar(0), (x * x + y * y + z * z - tables.lowest) * tables.per_square), end);
       const auto interval = static_cast<std::int64_t>(place);
       const scalar fraction = place - static_cast<scalar>(interval);
       const std::int64_t there = (own * elements + species[other]) * tables.intervals + interval;

@@ -647,6 +647,11 @@ void ComputeSymGNN::exchange_nodes(torch::Tensor node) {
   const int own_width = node.defined() ? static_cast<int>(node.size(1)) : 0;
   MPI_Allreduce(&own_width, &exchanged_width_, 1, MPI_INT, MPI_MAX, world);
   if (exchanged_width_ == 0) return;
+  if (exchanged_width_ > comm_forward)
+    error->all(FLERR,
+               "Compute symgnn {}: a layer of the model is wider than its first features: "
+               "export it again",
+               id);
   const std::size_t width = exchanged_width_;
   const std::int64_t ghosts =
       node.defined() ? static_cast<std::int64_t>(atom_of_row_.size()) - owned_rows_ : 0;

@@ -65,13 +65,13 @@ def find_model(model: str | PathLike[str]) -> Path:
 class Annotator:
     """Predicts per-atom energy barriers with one exported model.
 
-    The barriers belong to inherent structures (energy minima): minimize a structure first, or
-    average its positions over about 1 ps. On an instantaneous snapshot of a warm glass the numbers
-    mean little.
+    The barriers belong to inherent structures (energy minima). ``cuzr`` lets a copy of the atoms
+    relax first; for other models minimize a structure, or average its positions over about 1 ps:
+    of an instantaneous snapshot of a warm glass their numbers mean little.
 
     Args:
         model: a file written by ``symgnn export``, or the name of a shipped model: ``cuzr``
-            (accurate), ``cuzr-fast`` (a ninetieth of the time) or ``simple`` (a formula).
+            (accurate), ``cuzr-fast`` (a hundredth of the time) or ``simple`` (a formula).
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads during a call; 0 leaves torch's setting.
         chunk: atoms that the network works on at a time; fewer need less memory and, where edge
@@ -245,7 +245,7 @@ class SymGNNCalculator(Calculator):
 
     Args:
         model: a file written by ``symgnn export``, or the name of a shipped model: ``cuzr``
-            (accurate), ``cuzr-fast`` (a ninetieth of the time) or ``simple`` (a formula).
+            (accurate), ``cuzr-fast`` (a hundredth of the time) or ``simple`` (a formula).
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:N``.
         threads: CPU threads during a call; 0 leaves torch's setting.
         chunk: atoms that the network works on at a time; fewer need less memory and, where edge

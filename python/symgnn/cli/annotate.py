@@ -65,8 +65,8 @@ def annotate(
 ) -> None:
     """Add the energy barrier of every atom (eV) to structures, in any format.
 
-    Barriers belong to energy minima: annotate minimized structures or time averages, not
-    instantaneous snapshots of a hot glass.
+    Barriers belong to energy minima. cuzr relaxes a copy of the atoms first; for other models
+    annotate minimized structures or time averages, not instantaneous snapshots of a hot glass.
 
     Example: symgnn annotate glass.data --elements Cu Zr -o glass.xyz
     """

@@ -38,7 +38,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         help="A model file, or the name of a shipped model: cuzr (the most accurate), cuzr-fast"
-        " (a ninetieth of the time; can be explained) or simple (a formula).",
+        " (a hundredth of the time; can be explained) or simple (a formula).",
     ),
 ]
 DeviceOption = Annotated[

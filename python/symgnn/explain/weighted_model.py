@@ -50,11 +50,13 @@ class WeightedModel:
                 f" (`symgnn info {model}`): explain another model"
             )
         architecture = self.metadata.get("architecture", {})
-        if architecture.get("densities", architecture).get("drag") is not None:
-            raise ModelError(
-                f"the model '{self.path.stem}' drags atoms, which weights of edges cannot explain:"
-                " explain a model without model.drag, such as cuzr-fast"
-            )
+        regression = architecture.get("densities", architecture)
+        for key, what in (("drag", "drags atoms"), ("relaxation", "relaxes structures")):
+            if regression.get(key) is not None:
+                raise ModelError(
+                    f"the model '{self.path.stem}' {what}, which weights of edges cannot explain:"
+                    f" explain a model without model.{key}, such as cuzr-fast"
+                )
         if support is None:
             raise ModelError(
                 f"the model file '{self.path}' does not support explanations: export its"

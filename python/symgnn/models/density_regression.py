@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from .blocks import chosen_edges, edges_shorter_than
 from .densities import LocalDensities
 from .drag import DragConfig, DragEnergies
+from .embedded_atom import MARGIN
 from .local_features import LocalFeatures
 from .network import NetworkConfig
 from .relaxation import Relaxation, RelaxationConfig
@@ -89,6 +90,11 @@ class DensityRegressionConfig(NetworkConfig):
             raise ValueError(
                 "cutoff: densities end at density_cutoff, and the energies of dragging need edges "
                 "of mobile + reach + 0.5 Å"
+            )
+        if self.relaxation is not None and self.radial_cutoff > self.cutoff - MARGIN:
+            raise ValueError(
+                f"relaxation: atoms come nearer by up to {MARGIN:g} Å, so that densities may end "
+                f"at {self.cutoff - MARGIN:g} Å: choose density_cutoff, or a greater cutoff"
             )
         return self
 
@@ -250,8 +256,8 @@ class DensityRegression(nn.Module):
         return torch.cat(features, dim=1)
 
     def near(self, edge_index: Tensor, edge_vector: Tensor) -> tuple[Tensor, Tensor]:
-        """The edges of densities and averages, where those of dragging reach farther."""
-        if self.local.drag is None:
+        """The edges of densities and averages, where others reach farther."""
+        if self.config.radial_cutoff == self.config.cutoff:
             return edge_index, edge_vector
         near = edges_shorter_than(edge_vector, self.config.radial_cutoff)
         return chosen_edges(edge_index, near), edge_vector[near]

@@ -101,11 +101,14 @@ class EmbeddedAtomForces(nn.Module):
         edge_vector: Tensor,
         cutoff: float,
     ) -> tuple[Tensor, Tensor]:
-        """Forces [n, 3] and densities [n] on any device, in blocks of edges."""
+        """Forces [n, 3] and densities [n] on any device, in blocks of edges.
+
+        Summed in double precision: steps down a slope multiply what rounding does.
+        """
         first = int(edge_index[0, 0].item())
         rows = int(edge_index[0, -1].item()) + 1 - first
-        total = torch.zeros([rows], dtype=edge_vector.dtype, device=edge_vector.device)
-        force = torch.zeros([rows, 3], dtype=edge_vector.dtype, device=edge_vector.device)
+        total = torch.zeros([rows], dtype=torch.float64, device=edge_vector.device)
+        force = torch.zeros([rows, 3], dtype=torch.float64, device=edge_vector.device)
         numbers = edges_shorter_than(edge_vector, cutoff + self.margin)
         near = chosen_edges(edge_index, numbers)
         vectors = edge_vector.index_select(0, numbers)
@@ -121,13 +124,13 @@ class EmbeddedAtomForces(nn.Module):
             place = (square - self.lowest) * (
                 float(self.intervals) / (cutoff * cutoff - self.lowest)
             )
-            total.index_add_(0, i - first, self._read(self.density, pair, place))
+            total.index_add_(0, i - first, self._read(self.density, pair, place).double())
             along = self._read(self.pair, pair, place)
             along += embedding.index_select(0, i) * self._read(self.slope, pair, place)
             along += embedding.index_select(0, j) * self._read(self.slope, back, place)
-            force.index_add_(0, i - first, along[:, None] * vector)
+            force.index_add_(0, i - first, (along[:, None] * vector).double())
             begin = end
-        return force, total
+        return force.to(edge_vector.dtype), total.to(edge_vector.dtype)
 
     @torch.jit.unused
     def of_all(self, species: Tensor, edge_index: Tensor, edge_vector: Tensor) -> Tensor:

@@ -8,8 +8,10 @@ minimum stays as it is.
 Written for TorchScript.
 """
 
+from typing import Self
+
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from .blocks import block_end, edge_block
@@ -34,11 +36,17 @@ class RelaxationConfig(BaseModel):
     momentum: float = Field(0.93, ge=0.0, lt=1.0)
     """Share of a step that the next one repeats."""
     last_steps: int = Field(15, ge=0)
-    """That let the atoms come to rest."""
+    """Of these, those at the end with ``last_momentum``."""
     last_momentum: float = Field(0.7, ge=0.0, lt=1.0)
-    """Of these."""
+    """Less than before, so that atoms come to rest."""
     longest: float = Field(0.3, gt=0.0)
     """Å, of such a step of an atom."""
+
+    @model_validator(mode="after")
+    def _last_steps_are_steps(self) -> Self:
+        if self.last_steps > self.steps:
+            raise ValueError("last_steps: no more than steps")
+        return self
 
 
 class Relaxation(nn.Module):
@@ -55,8 +63,8 @@ class Relaxation(nn.Module):
         super().__init__()
         self.forces = EmbeddedAtomForces(elements)
         self.longest, self.width = config.longest, STATE
-        fast = max(config.steps - config.last_steps, 0)
-        self.momentum = [config.momentum] * fast + [config.last_momentum] * (config.steps - fast)
+        first = [config.momentum] * (config.steps - config.last_steps)
+        self.momentum = first + [config.last_momentum] * config.last_steps
         # Å²/eV: displacement per force. Set by a fit.
         self.register_buffer("mobility", torch.zeros(()))
         self.passes = config.steps + 1

@@ -52,11 +52,10 @@ class ExportedDensityRegression(nn.Module):
         super().__init__()
         config = model.config
         self.local = model.local
-        self.drags = model.local.drag is not None
-        self.relaxation = model.relaxation
-        passes = 0 if model.relaxation is None else model.relaxation.passes
-        self.moves, self.state = passes, STATE
-        self.first_layer = 0 if model.relaxation is None else passes + 1
+        self.near = config.radial_cutoff < config.cutoff
+        self.relaxation, self.state = model.relaxation, STATE
+        self.passes = 0 if model.relaxation is None else model.relaxation.passes
+        self.first_layer = 0 if model.relaxation is None else self.passes + 1
         self.layers = self.first_layer + 3
         self.radial_cutoff = config.radial_cutoff
         self.explained = WeightedDensityRegression(model)
@@ -117,9 +116,10 @@ class ExportedDensityRegression(nn.Module):
 
     @torch.jit.export
     def start(self, species: Tensor, edge_vector: Tensor) -> tuple[Tensor, Tensor]:
-        """Channels [N, C], so far the element alone; vectors of edges [E, 3]."""
+        """Channels [N, at least C], so far the element alone; vectors of edges [E, 3]."""
+        columns = max(self.channels, self.state + 1)
         node = torch.zeros(
-            [species.size(0), self.channels], dtype=edge_vector.dtype, device=edge_vector.device
+            [species.size(0), columns], dtype=edge_vector.dtype, device=edge_vector.device
         )
         node[:, -1] = species.to(node.dtype)
         return node, edge_vector
@@ -134,14 +134,14 @@ class ExportedDensityRegression(nn.Module):
         """
         relaxation = self.relaxation
         if relaxation is not None:
-            if layer < self.moves:
+            if layer < self.passes:
                 return self._relaxed(layer, node, edge, edge_index), edge
-            if layer == self.moves:
+            if layer == self.passes:
                 return node, relaxation.moved(node, edge_index, edge)
         if layer == self.first_layer:
             return self._own(node, edge, edge_index), edge
         near_index, near = edge_index, edge
-        if self.drags:
+        if self.near:
             numbers = edges_shorter_than(edge, self.radial_cutoff)
             near_index, near = chosen_edges(edge_index, numbers), edge.index_select(0, numbers)
         if layer == self.first_layer + 1:

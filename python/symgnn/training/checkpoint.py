@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 _KIND = "symgnn-checkpoint"
+_RETIRED = ("thermal_mean", "unbalanced")
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -87,7 +88,7 @@ def restore_model(content: dict[str, Any], origin: str) -> nn.Module:
         ConfigError: a configuration that this version does not know, or whose model has become
             another one.
     """
-    config = parse_config(content["config"], origin).model
+    config = parse_config(_without_retired(content["config"]), origin).model
     elements, state = len(content["elements"]), content["network"]
     model: nn.Module
     if isinstance(config, DensityRegressionConfig):
@@ -104,6 +105,17 @@ def restore_model(content: dict[str, Any], origin: str) -> nn.Module:
             "again, or export it by that version"
         ) from error
     return model.eval()
+
+
+def _without_retired(config: Any) -> Any:
+    """A configuration without settings that this version has no more, where they were not used."""
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: _without_retired(value)
+        for key, value in config.items()
+        if not (key in _RETIRED and value is None)
+    }
 
 
 def _names_in(path: Path) -> list[str]:

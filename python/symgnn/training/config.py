@@ -177,7 +177,7 @@ def _densities() -> FitConfig:
 
 
 def _drag() -> FitConfig:
-    """The shipped model ``cuzr``, which relaxes and drags atoms: ten minutes on one core."""
+    """The shipped model ``cuzr``, which relaxes and drags atoms: minutes."""
     drag = DragConfig(far=5.5, stride=-0.5, variances=True)
     return FitConfig(
         model=DensityRegressionConfig(

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..errors import ConfigError, DatasetError
 from ..files import make_folder, remove_unfinished, written_whole
 from ..models.density_regression import DensityRegression, DensityRegressionConfig
+from ..models.embedded_atom import MARGIN
 from .checkpoint import save_checkpoint
 from .config import dump_config
 from .dataset import (
@@ -242,11 +243,12 @@ class _Fitter:
             relatives_among(self.structures, self.family),
         )
 
-    def _potential(self, name: str) -> EAM:
+    def _potential(self, name: str, margin: float = 0.0) -> EAM:
         potential = potential_file(name, self.base, self.elements)
-        if self.options.cutoff < potential.cutoff:
+        needed = potential.cutoff + margin
+        if self.options.cutoff < needed:
             raise ConfigError(
-                f"cutoff: {name} ends at {potential.cutoff:g} Å, and edges at "
+                f"cutoff: {name} needs edges up to {needed:g} Å, and they end at "
                 f"{self.options.cutoff:g} Å: choose at least that length"
             )
         return potential
@@ -256,7 +258,7 @@ class _Fitter:
         relaxation, options = self.model.relaxation, self.options.relaxation
         if relaxation is None or options is None:
             return
-        potential, first = self._potential(options.potential), self.structures[0]
+        potential, first = self._potential(options.potential, MARGIN), self.structures[0]
         set_relaxation(relaxation, potential, self.elements, first.graph, options.rate)
         work, done = len(self.structures) + sum(map(len, self.copies)), 0
         for items in (self.structures, *self.copies):
