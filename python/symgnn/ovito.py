@@ -50,7 +50,8 @@ class EnergyBarrierModifier(ModifierInterface):
     It sets the particle property ``Energy Barrier`` (eV), and ``Energy Barrier Std`` (eV) and
     ``Energy Barrier OOD`` (0 to 1) if the model has them; the global attributes ``symgnn_model``
     and ``symgnn_model_sha256`` say where they came from. Barriers belong to energy minima: unless
-    the model relaxes frames (``cuzr``), they should be minimized, or averages over about 1 ps. Particles may lie outside the cell.
+    the model relaxes frames (``cuzr``), they should be minimized, or averages over about 1 ps.
+    Particles may lie outside the cell.
 
     A model is loaded once, and again only when its file has changed.
 
