@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ from symgnn.check import compare_with_lammps
 from symgnn.errors import SymGNNError
 from symgnn.export import export_random, random_model
 from symgnn.graph import build_graph
-from symgnn.samples import sample_glass
 from symgnn.training.config import preset
 from test_cuda_kernels import CASES, assert_close, in_float32, operator
 from test_drag import ROUNDING, inputs_of, tiny_drag
+from test_relaxation import displaced, graph_of, relaxation
 
 HAS_GPU = torch.cuda.is_available()
 HAS_KERNELS = torch._C._dispatch_has_kernel_for_dispatch_key("symgnn::edge_attention", "CUDA")
@@ -268,8 +269,17 @@ def test_energies_of_dragging_are_those_of_the_cpu(far: float | None, stride: fl
     assert torch.equal(found, again)
 
 
-def test_barriers_of_dragging_are_those_of_the_cpu() -> None:
-    glass = sample_glass()
+def test_relaxed_structures_are_those_of_the_cpu() -> None:
+    inputs = graph_of(displaced(0.1)).inputs
+    expected = relaxation()(*inputs)
+    found = deepcopy(relaxation()).cuda()(*(tensor.cuda() for tensor in inputs))
+    assert found.is_cuda
+    torch.testing.assert_close(found.cpu(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [0.0, 0.1])
+def test_barriers_of_dragging_are_those_of_the_cpu(size: float) -> None:
+    glass = displaced(size)
     barriers = [
         Annotator("cuzr", device=device).predict([glass])[0][:, 0] for device in ("cpu", "cuda")
     ]
