@@ -25,6 +25,7 @@ from symgnn.training.config import parse_config
 from symgnn.training.embedded_atom import set_relaxation
 from symgnn.training.regression import fit
 from tiny_regression import (
+    DRAG,
     ELEMENTS,
     RELAXATION,
     TINY,
@@ -231,6 +232,7 @@ def test_a_random_regression_looks_at_the_relaxed_structure() -> None:
         ({"relaxation": {"momentum": 1.0}}, "momentum"),
         ({"relaxation": {"pace": 1.0}}, "pace"),
         ({"density_cutoff": None}, r"densities may end at 8\.1 Å: choose density_cutoff"),
+        ({"drag": {**DRAG, "potential": "mine.eam.fs"}}, "name the same one in both"),
     ],
 )
 def test_settings_that_do_not_fit(changes: dict[str, object], words: str) -> None:

@@ -96,6 +96,12 @@ class DensityRegressionConfig(NetworkConfig):
                 f"relaxation: atoms come nearer by up to {MARGIN:g} Å, so that densities may end "
                 f"at {self.cutoff - MARGIN:g} Å: choose density_cutoff, or a greater cutoff"
             )
+        if (
+            self.relaxation is not None
+            and self.drag is not None
+            and self.relaxation.potential != self.drag.potential
+        ):
+            raise ValueError("relaxation.potential and drag.potential: name the same one in both")
         return self
 
     @property
