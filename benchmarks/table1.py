@@ -6,8 +6,9 @@ on all labeled glasses but NAME and its relatives (`relatives.py`) and predicts 
 predicts the test glasses as well.
 Finished jobs are kept in benchmarks/table1/runs and never repeated; interrupted ones continue.
 The folder of a row's jobs is named by its content and the data's, so a changed row starts anew.
-What table1.json knows of jobs that are not found stays in the table: begun on one machine, it goes
-on, job by job, on another.
+Jobs that table1.json knows are not repeated either, and stay in the table: begun on one machine, it
+goes on, job by job, on another. `--results FOLDER` with an empty folder starts from nothing, and
+`--test-predictions` repeats known jobs whose predictions are not here.
 
     python benchmarks/table1.py                                    # everything: days on two cores
     python benchmarks/table1.py --rows ridge_angular schnet --seeds 1 --jobs 2
@@ -21,10 +22,11 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from comparison.glasses import PUBLISHED, Data
 from comparison.pages import draw, markdown
-from comparison.report import collect, write_test_predictions
+from comparison.report import collect, is_known, write_test_predictions
 from comparison.rows import jobs_of, load_rows
 from comparison.schedule import ERROR, run_all
 from symgnn.errors import SymGNNError
@@ -66,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no split {', '.join(unknown)}; there are {', '.join(data.splits)}")
     failed = []
+    before = earlier(options.results)
     try:
         if not options.report:
             rows = load_rows(options.configurations, options.rows)
@@ -73,11 +76,12 @@ def main(argv: list[str] | None = None) -> int:
                 job
                 for row in rows
                 for job in jobs_of(row, data, options.runs, splits=splits, seeds=options.seeds)
+                if options.test_predictions is not None or not is_known(job, data, before)
             ]
             # The first seed of everything comes first, so that the table fills early.
             jobs.sort(key=lambda job: job.seed)
             failed = run_all(jobs, data, options.runs, workers=options.jobs)
-        report(options, data)
+        report(options, data, before)
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept: run again to go on", file=sys.stderr)
         return 1
@@ -89,12 +93,17 @@ def main(argv: list[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def report(options: argparse.Namespace, data: Data) -> None:
+def earlier(results: Path) -> dict[str, Any] | None:
+    """What a folder's table1.json has, if there is one."""
+    table = results / "table1.json"
+    return json.loads(table.read_text(encoding="utf-8")) if table.exists() else None
+
+
+def report(options: argparse.Namespace, data: Data, before: dict[str, Any] | None) -> None:
     """Write table1.json, table1.md and table1.png over all rows, and print the table."""
     rows = load_rows(options.configurations)
     results = make_folder(options.results)
     table = results / "table1.json"
-    before = json.loads(table.read_text(encoding="utf-8")) if table.exists() else None
     content = collect(rows, data, options.runs, seeds=options.seeds, before=before)
     text = markdown(content)
     with written_whole(table) as unfinished:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -260,6 +261,25 @@ def test_whole_table(tmp_path: Path, data: Data, row: Row, capsys) -> None:
     for column, values in (("", standard), ("_ensemble", everything)):
         found = atoms.arrays[f"energy_barrier{column}"]
         np.testing.assert_allclose(found, np.mean(values, axis=0), rtol=0, atol=1e-7)
+
+
+def test_what_the_table_knows_is_not_repeated_elsewhere(tmp_path: Path, data: Data) -> None:
+    written(tmp_path, "element_mean", "simple: element_mean")
+    assert table1.main(options(tmp_path, "--splits", "standard")) == 0
+    shutil.rmtree(tmp_path / "runs")
+    assert table1.main(options(tmp_path)) == 0
+    found = {path.parent.parent.name for path in tmp_path.glob("runs/*/*/*/prediction.npz")}
+    assert found == set(data.splits) - {"standard"}
+    report = json.loads((tmp_path / "results/table1.json").read_text())
+    assert report["rows"]["element_mean"]["jobs"] == {"finished": 4, "all": 4}
+
+    predicted = tmp_path / "predicted"
+    assert table1.main(options(tmp_path, "--test-predictions", str(predicted))) == 0
+    assert len(list(tmp_path.glob("runs/*/*/*/prediction.npz"))) == 4
+
+    written(tmp_path, "element_mean", "simple: ridge_radial")
+    assert table1.main(options(tmp_path, "--splits", "standard")) == 0
+    assert len(list(tmp_path.glob("runs/*/standard/*/prediction.npz"))) == 2
 
 
 def test_a_failed_job_says_why_and_the_others_go_on(tmp_path: Path, data: Data, capsys) -> None:

@@ -90,6 +90,12 @@ def collect(
     }
 
 
+def is_known(job: Job, data: Data, before: dict[str, Any] | None) -> bool:
+    """Whether a job is among those of an earlier result of :func:`collect`, by the same key."""
+    there = {} if before is None else before["rows"].get(job.row.name, {})
+    return there.get("key") == job.row.key(data) and _known_by(job) in there["known"]
+
+
 def _rank(item: tuple[str, dict[str, Any]]) -> tuple[bool, float, str]:
     """Complete rows first, by pooled Pearson correlation."""
     name, row = item
