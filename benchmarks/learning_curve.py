@@ -1,15 +1,16 @@
 """What limits accuracy: labels, glasses, or the noise of labels.
 
-The regression of a shipped model on all seven labeled glasses, without thermal copies, always
+The regressions of the shipped models on all seven labeled glasses, without thermal copies, always
 scored on a glass that is left out together with its relatives (`relatives.py`):
 - learning curve over atoms per glass and over the number of unrelated glasses;
 - noise added to the training labels, as if fewer searches had been made for each atom;
+- as many searches on few atoms or on many;
 - correlation of labels, predictions and residuals between atoms at a distance;
-- where a glass was labeled twice, how much of the variance of labels is noise, how much the model
+- where a glass was labeled twice, how much of the variance of labels is noise, how much a model
   finds, and how much it misses;
 - the highest correlation that any prediction can have with labels of a given standard error.
 
-    python benchmarks/learning_curve.py [FOLDER] [--preset densities] [--plot PICTURE]
+    python benchmarks/learning_curve.py [FOLDER] [--output benchmarks/results]
 """
 
 from __future__ import annotations
@@ -34,12 +35,16 @@ from symgnn.training.regression import fit
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cuzr-barriers"
 NAMES = [*(f"train{number}" for number in range(6)), "validation"]
 ELEMENTS = ["Cu", "Zr"]
+MODELS = {"cuzr-fast": "densities", "cuzr": "drag"}
+"""Presets of the shipped models."""
 TWINS = NAMES.index("train0"), NAMES.index("train1")
 """One glass, labeled twice."""
-FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+FRACTIONS = (1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 ADDED_NOISE = (0.0, 0.15, 0.30)
 SEARCHES, STANDARD_ERROR = 20, 0.14  # of the published labels, measured by relatives.py
 SHELLS = ((2.0, 3.7), (3.7, 5.2), (5.2, 6.5), (6.5, 8.0), (8.0, 10.0), (10.0, 12.0))
+MISSED = 0.1  # eV, what models miss of barriers, about
+BUDGET = 2000  # searches in each glass
 DRAWS = 4
 
 
@@ -73,12 +78,18 @@ class Data:
         out = {self.family[glass] for glass in left_out}
         return [glass for glass in range(len(NAMES)) if self.family[glass] not in out]
 
-    def predict(self, test: int, train: list[int], label: list, chosen: list) -> np.ndarray:
-        """Barriers of glass ``test`` from ``train``: label [N] and chosen atoms [N] per glass."""
+    def predict(
+        self, test: int, train: list[int], label: list, chosen: list, penalty: float = 1.0
+    ) -> np.ndarray:
+        """Barriers of glass ``test`` from ``train``: label [N] and chosen atoms [N] per glass.
+
+        ``penalty`` is in units of the model's.
+        """
         elements, features = range(len(ELEMENTS)), self.features[test].shape[1]
         covariance = np.full((len(ELEMENTS), len(ELEMENTS)), self.config.likeness)
         np.fill_diagonal(covariance, 1.0)
-        matrix = np.kron(self.config.strength * np.linalg.inv(covariance), np.eye(features))
+        strength = penalty * self.config.strength
+        matrix = np.kron(strength * np.linalg.inv(covariance), np.eye(features))
         product = np.zeros((len(ELEMENTS), features))
         means: dict[tuple[int, int], tuple[np.ndarray, float]] = {}
         for element in elements:
@@ -100,7 +111,9 @@ class Data:
         return prediction
 
 
-def score(data: Data, label: list, chosen: list, count: int | None, rng) -> tuple[float, float]:
+def score(
+    data: Data, label: list, chosen: list, count: int | None, rng, penalty: float = 1.0
+) -> tuple[float, float]:
     """Mean Pearson correlation over glasses left out, and the pooled one.
 
     Args:
@@ -109,6 +122,7 @@ def score(data: Data, label: list, chosen: list, count: int | None, rng) -> tupl
         chosen: atoms of each glass to train on.
         count: of families to train on, one glass of each; None for all glasses.
         rng: chooses them.
+        penalty: in units of the model's.
     """
     predictions = []
     for test in range(len(NAMES)):
@@ -116,7 +130,7 @@ def score(data: Data, label: list, chosen: list, count: int | None, rng) -> tupl
         if count is not None:
             wanted = rng.choice(sorted({data.family[glass] for glass in train}), count, False)
             train = [int(rng.choice([g for g in train if data.family[g] == of])) for of in wanted]
-        predictions.append(data.predict(test, train, label, chosen))
+        predictions.append(data.predict(test, train, label, chosen, penalty))
     each = [np.corrcoef(p, y)[0, 1] for p, y in zip(predictions, data.labels, strict=True)]
     pooled = np.corrcoef(np.concatenate(predictions), np.concatenate(data.labels))[0, 1]
     return float(np.mean(each)), float(pooled)
@@ -163,6 +177,14 @@ def scores_over(data: Data, rng) -> tuple[np.ndarray, np.ndarray]:
         atoms.append(np.mean(values, axis=0))
         print(f"{8000 * fraction:8.0f}                {spread(values)}", flush=True)
 
+    print("atoms of one glass              mean Pearson    pooled")
+    for fraction in FRACTIONS[::2]:
+        values = []
+        for _ in range(DRAWS):
+            chosen = [rng.random(len(y)) < fraction for y in data.labels]
+            values.append(score(data, data.labels, chosen, 1, rng))
+        print(f"{8000 * fraction:8.0f}                {spread(values)}", flush=True)
+
     print("glasses (all 8,000 atoms)       mean Pearson    pooled")
     glasses = []
     for count in range(1, len(set(data.family))):
@@ -183,6 +205,23 @@ def scores_over_noise(data: Data, rng) -> None:
             noisy = [y + noise * rng.standard_normal(len(y)) for y in data.labels]
             values.append(score(data, noisy, everything, None, rng))
         print(f"{noise:8.2f} {searches:6.1f}         {spread(values)}", flush=True)
+
+
+def scores_over_budget(data: Data, rng) -> None:
+    """Table of how as many searches are spent best: on few atoms or on many.
+
+    The penalty grows with the variance of what remains: that of labels, and what models miss.
+    """
+    print(f"{BUDGET} searches in each glass: searches of an atom, atoms")
+    for searches in (1, 2, 5, 10, SEARCHES):
+        noise = STANDARD_ERROR * (SEARCHES / searches - 1.0) ** 0.5
+        penalty = 1.0 + noise**2 / (STANDARD_ERROR**2 + MISSED**2)
+        share, values = BUDGET / searches / 8000, []
+        for _ in range(DRAWS):
+            noisy = [y + noise * rng.standard_normal(len(y)) for y in data.labels]
+            chosen = [rng.random(len(y)) < share for y in data.labels]
+            values.append(score(data, noisy, chosen, None, rng, penalty))
+        print(f"{searches:8d} {BUDGET // searches:6d}         {spread(values)}", flush=True)
 
 
 def correlations_in_space(data: Data) -> None:
@@ -239,22 +278,34 @@ def limits_of_noise(data: Data, best: np.ndarray) -> list[float]:
     return [float(np.sqrt(1.0 - STANDARD_ERROR**2 / variance)) for variance in variances]
 
 
-def draw(atoms: np.ndarray, glasses: np.ndarray, limits: list[float], path: Path) -> None:
-    """Both learning curves, below the limit that label noise sets."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, constrained_layout=True)
-    axes[0].semilogx([8000 * fraction for fraction in FRACTIONS], atoms, "o-", base=2)
+def draw(curves: dict[str, tuple[np.ndarray, np.ndarray]], limits: list[float], path: Path) -> None:
+    """Both learning curves of each model, below the limits that label noise sets."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, constrained_layout=True)
+    counts = [round(8000 * fraction) for fraction in FRACTIONS]
+    for color, (model, (atoms, glasses)) in enumerate(curves.items()):
+        for score, (name, line) in enumerate((("pooled", "o--"), ("within a glass", "o-"))):
+            label, style = f"{model}, {name}", {"color": f"C{color}", "markersize": 4}
+            axes[0].semilogx(counts, atoms[:, 1 - score], line, label=label, **style)
+            axes[1].plot(range(1, 1 + len(glasses)), glasses[:, 1 - score], line, **style)
     axes[0].set(xlabel="labeled atoms per glass (all other glasses)", ylabel="Pearson correlation")
-    axes[0].set_xticks([8000 * fraction for fraction in FRACTIONS])
-    axes[0].set_xticklabels([f"{8000 * fraction:.0f}" for fraction in FRACTIONS])
-    axes[1].plot(range(1, 1 + len(glasses)), glasses, "o-")
+    axes[0].set_xticks(counts, [f"{count:,}" for count in counts])
+    axes[0].minorticks_off()
     axes[1].set(xlabel="unrelated glasses (8,000 labeled atoms each)")
     axes[1].set_xticks(range(1, 1 + len(glasses)))
     for axis in axes:
-        for limit, color in zip(limits, ("C0", "C1"), strict=True):
-            axis.axhline(limit, color=color, linestyle=":")
+        for limit, line in zip(limits, ("-", "--"), strict=True):
+            axis.axhline(limit, color="0.5", linestyle=line, linewidth=1)
         axis.grid(alpha=0.3)
-    names = ["mean over glasses left out", "pooled", f"limit by label noise of {STANDARD_ERROR} eV"]
-    axes[1].legend(names, loc="lower right")
+    axes[1].annotate(
+        f"what label noise of {STANDARD_ERROR} eV allows",
+        (0.98, sum(limits) / 2),
+        xycoords=("axes fraction", "data"),
+        ha="right",
+        va="center",
+        color="0.4",
+        fontsize=8,
+    )
+    axes[0].legend(loc="lower right", fontsize=8)
     figure.savefig(path, dpi=120)
 
 
@@ -262,21 +313,24 @@ def main() -> None:
     """Print all tables and draw the learning curves."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=PUBLISHED)
-    parser.add_argument("--preset", default="drag", choices=["drag", "densities"])
-    parser.add_argument("--plot", type=Path, help="the learning curves")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     if not options.folder.is_dir():
         print(f"left out: the published glasses are not in {options.folder}")
         return
-    rng = np.random.default_rng(0)
-    data = Data(options.folder, options.preset)
-    atoms, glasses = scores_over(data, rng)
-    scores_over_noise(data, rng)
-    correlations_in_space(data)
-    parts_of_variance(data)
-    limits = limits_of_noise(data, atoms[-1])
-    if options.plot is not None:
-        draw(atoms, glasses, limits, options.plot)
+    curves, limits = {}, []
+    for model, name in MODELS.items():
+        print(f"{model} (preset {name})", flush=True)
+        rng = np.random.default_rng(0)
+        data = Data(options.folder, name)
+        curves[model] = scores_over(data, rng)
+        scores_over_noise(data, rng)
+        scores_over_budget(data, rng)
+        correlations_in_space(data)
+        parts_of_variance(data)
+        limits = limits_of_noise(data, curves[model][0][-1])
+        print()
+    draw(curves, limits, options.output / "learning_curve.png")
 
 
 if __name__ == "__main__":

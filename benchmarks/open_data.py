@@ -64,6 +64,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "density regression, strength 3000": {
         "model": {"architecture": "density_regression", "strength": 3000.0}
     },
+    "dragging, strength 3000": {"model": {**preset("drag").model.model_dump(), "strength": 3000.0}},
 }
 SHIPPED = ("cuzr", "cuzr-fast", "simple")
 HEADER = (
