@@ -1,7 +1,7 @@
 """What limits accuracy: labels, glasses, or the noise of labels.
 
-The regressions of the shipped models on all seven labeled glasses, without thermal copies, always
-scored on a glass that is left out together with its relatives (`relatives.py`):
+The regressions of the shipped models on all seven labeled glasses (that of `cuzr-fast` without its
+thermal copies), always scored on a glass that is left out with its relatives (`relatives.py`):
 - learning curve over atoms per glass and over the number of unrelated glasses;
 - noise added to the training labels, as if fewer searches had been made for each atom;
 - as many searches on few atoms or on many;
@@ -49,16 +49,20 @@ DRAWS = 4
 
 
 class Data:
-    """Features [N, F], standardized over all glasses, labels [N] and species [N] of each glass."""
+    """Features [N, F], standardized over all glasses, labels [N] and species [N] of each glass.
 
-    def __init__(self, folder: Path, name: str = "densities") -> None:
-        config = preset(name)
+    Of a fit of the preset to all glasses, only what labels have no part in is kept: scales of
+    features, pair energies and lengths of steps.
+    """
+
+    def __init__(self, folder: Path, preset_name: str = "densities") -> None:
+        config = preset(preset_name)
         config.data.train = [f"{glass}.xyz" for glass in NAMES]
         config.data.elements = ELEMENTS
         with tempfile.TemporaryDirectory() as scratch:
             config.output = f"{scratch}/run"
             content = load_checkpoint(fit(config, base=folder).best)
-        model = restore_model(content, name)
+        model = restore_model(content, preset_name)
         self.config = model.config
         self.structures = [read_structures(folder / f"{glass}.xyz")[0] for glass in NAMES]
         self.labels = [atoms.arrays[ENERGY_BARRIER] for atoms in self.structures]
@@ -283,10 +287,10 @@ def draw(curves: dict[str, tuple[np.ndarray, np.ndarray]], limits: list[float], 
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True, constrained_layout=True)
     counts = [round(8000 * fraction) for fraction in FRACTIONS]
     for color, (model, (atoms, glasses)) in enumerate(curves.items()):
-        for score, (name, line) in enumerate((("pooled", "o--"), ("within a glass", "o-"))):
+        for column, name, line in ((1, "pooled", "o--"), (0, "within a glass", "o-")):
             label, style = f"{model}, {name}", {"color": f"C{color}", "markersize": 4}
-            axes[0].semilogx(counts, atoms[:, 1 - score], line, label=label, **style)
-            axes[1].plot(range(1, 1 + len(glasses)), glasses[:, 1 - score], line, **style)
+            axes[0].semilogx(counts, atoms[:, column], line, label=label, **style)
+            axes[1].plot(range(1, 1 + len(glasses)), glasses[:, column], line, **style)
     axes[0].set(xlabel="labeled atoms per glass (all other glasses)", ylabel="Pearson correlation")
     axes[0].set_xticks(counts, [f"{count:,}" for count in counts])
     axes[0].minorticks_off()

@@ -7,8 +7,8 @@ predicts the test glasses as well.
 Finished jobs are kept in benchmarks/table1/runs and never repeated; interrupted ones continue.
 The folder of a row's jobs is named by its content and the data's, so a changed row starts anew.
 Jobs that table1.json knows are not repeated either, and stay in the table: begun on one machine, it
-goes on, job by job, on another. `--results FOLDER` with an empty folder starts from nothing, and
-`--test-predictions` repeats known jobs whose predictions are not here.
+goes on, job by job, on another. `--results FOLDER` with an empty folder forgets that table; what is
+in `runs` still counts. `--test-predictions` repeats jobs that only the table knows.
 
     python benchmarks/table1.py                                    # everything: days on two cores
     python benchmarks/table1.py --rows ridge_angular schnet --seeds 1 --jobs 2
@@ -68,10 +68,10 @@ def main(argv: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no split {', '.join(unknown)}; there are {', '.join(data.splits)}")
     failed = []
-    before = earlier(options.results)
     try:
         if not options.report:
             rows = load_rows(options.configurations, options.rows)
+            before = earlier(options.results)
             jobs = [
                 job
                 for row in rows
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
             # The first seed of everything comes first, so that the table fills early.
             jobs.sort(key=lambda job: job.seed)
             failed = run_all(jobs, data, options.runs, workers=options.jobs)
-        report(options, data, before)
+        report(options, data)
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept: run again to go on", file=sys.stderr)
         return 1
@@ -99,11 +99,12 @@ def earlier(results: Path) -> dict[str, Any] | None:
     return json.loads(table.read_text(encoding="utf-8")) if table.exists() else None
 
 
-def report(options: argparse.Namespace, data: Data, before: dict[str, Any] | None) -> None:
+def report(options: argparse.Namespace, data: Data) -> None:
     """Write table1.json, table1.md and table1.png over all rows, and print the table."""
     rows = load_rows(options.configurations)
     results = make_folder(options.results)
     table = results / "table1.json"
+    before = earlier(results)  # others may have finished jobs meanwhile
     content = collect(rows, data, options.runs, seeds=options.seeds, before=before)
     text = markdown(content)
     with written_whole(table) as unfinished:

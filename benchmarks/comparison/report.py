@@ -93,7 +93,11 @@ def collect(
 def is_known(job: Job, data: Data, before: dict[str, Any] | None) -> bool:
     """Whether a job is among those of an earlier result of :func:`collect`, by the same key."""
     there = {} if before is None else before["rows"].get(job.row.name, {})
-    return there.get("key") == job.row.key(data) and _known_by(job) in there["known"]
+    if there.get("key") != job.row.key(data):
+        return False
+    # Of `local_sampling`, whose jobs are of the time before they stood in the table one by one.
+    whole = not there["known"] and there["jobs"]["finished"] == there["jobs"]["all"]
+    return whole or _known_by(job) in there["known"]
 
 
 def _rank(item: tuple[str, dict[str, Any]]) -> tuple[bool, float, str]:
