@@ -1,7 +1,8 @@
 """What limits accuracy: labels, glasses, or the noise of labels.
 
 The regressions of the shipped models on all seven labeled glasses (that of `cuzr-fast` without its
-thermal copies), always scored on a glass that is left out with its relatives (`relatives.py`):
+thermal copies), always scored on a glass that is left out with its relatives (`relatives.py`);
+scores over labels and searches are those with the best of three penalties:
 - learning curve over atoms per glass and over the number of unrelated glasses;
 - noise added to the training labels, as if fewer searches had been made for each atom;
 - as many searches on few atoms or on many;
@@ -19,10 +20,12 @@ import argparse
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from scipy import linalg
 
 from relatives import families_of
 from symgnn import read_structures
@@ -31,6 +34,9 @@ from symgnn.keys import ENERGY_BARRIER
 from symgnn.training.checkpoint import load_checkpoint, restore_model
 from symgnn.training.config import preset
 from symgnn.training.regression import fit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cuzr-barriers"
 NAMES = [*(f"train{number}" for number in range(6)), "validation"]
@@ -43,7 +49,9 @@ FRACTIONS = (1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 ADDED_NOISE = (0.0, 0.15, 0.30)
 SEARCHES, STANDARD_ERROR = 20, 0.14  # of the published labels, measured by relatives.py
 SHELLS = ((2.0, 3.7), (3.7, 5.2), (5.2, 6.5), (6.5, 8.0), (8.0, 10.0), (10.0, 12.0))
-MISSED = 0.1  # eV, what models miss of barriers, about
+PENALTIES = (1.0, 5.0, 25.0)
+"""In units of the model's: each table has the best one of these."""
+COLUMNS = "mean Pearson    pooled      penalty"
 BUDGET = 2000  # searches in each glass
 DRAWS = 4
 
@@ -82,43 +90,46 @@ class Data:
         out = {self.family[glass] for glass in left_out}
         return [glass for glass in range(len(NAMES)) if self.family[glass] not in out]
 
-    def predict(
-        self, test: int, train: list[int], label: list, chosen: list, penalty: float = 1.0
-    ) -> np.ndarray:
-        """Barriers of glass ``test`` from ``train``: label [N] and chosen atoms [N] per glass.
+    def predict(self, test: int, train: list[int], label: list, chosen: list) -> np.ndarray:
+        """Barriers of glass ``test`` from ``train``: label [N] and chosen atoms [N] per glass."""
+        return self.predict_all(test, train, label, chosen, (1.0,))[0]
 
-        ``penalty`` is in units of the model's.
-        """
+    def predict_all(
+        self, test: int, train: list[int], label: list, chosen: list, penalties: Sequence[float]
+    ) -> list[np.ndarray]:
+        """The same for each of some penalties, in units of the model's."""
         elements, features = range(len(ELEMENTS)), self.features[test].shape[1]
-        covariance = np.full((len(ELEMENTS), len(ELEMENTS)), self.config.likeness)
-        np.fill_diagonal(covariance, 1.0)
-        strength = penalty * self.config.strength
-        matrix = np.kron(strength * np.linalg.inv(covariance), np.eye(features))
+        gram = np.zeros((len(ELEMENTS), features, len(ELEMENTS), features))
         product = np.zeros((len(ELEMENTS), features))
         means: dict[tuple[int, int], tuple[np.ndarray, float]] = {}
         for element in elements:
-            own = slice(element * features, (element + 1) * features)
             for glass in train:
                 rows = (self.species[glass] == element) & chosen[glass]
                 x, y = self.features[glass][rows], label[glass][rows]
                 means[element, glass] = x.mean(0), y.mean()
                 x = x - x.mean(0)
-                matrix[own, own] += x.T @ x
+                gram[element, :, element] += x.T @ x
                 product[element] += x.T @ (y - y.mean())
-        weight = np.linalg.solve(matrix, product.ravel()).reshape(product.shape)
-        prediction = np.empty(len(self.labels[test]))
-        for element in elements:
-            centers = [means[element, glass] for glass in train]
-            offset = np.mean([y - x @ weight[element] for x, y in centers])
-            rows = self.species[test] == element
-            prediction[rows] = self.features[test][rows] @ weight[element] + offset
-        return prediction
+        gram = gram.reshape(product.size, product.size)
+        covariance = np.full((len(ELEMENTS), len(ELEMENTS)), self.config.likeness)
+        np.fill_diagonal(covariance, 1.0)
+        unit = np.kron(self.config.strength * np.linalg.inv(covariance), np.eye(features))
+        found = []
+        for penalty in penalties:
+            weight = linalg.solve(gram + penalty * unit, product.ravel(), assume_a="pos")
+            weight = weight.reshape(product.shape)
+            prediction = np.empty(len(self.labels[test]))
+            for element in elements:
+                centers = [means[element, glass] for glass in train]
+                offset = np.mean([y - x @ weight[element] for x, y in centers])
+                rows = self.species[test] == element
+                prediction[rows] = self.features[test][rows] @ weight[element] + offset
+            found.append(prediction)
+        return found
 
 
-def score(
-    data: Data, label: list, chosen: list, count: int | None, rng, penalty: float = 1.0
-) -> tuple[float, float]:
-    """Mean Pearson correlation over glasses left out, and the pooled one.
+def score(data: Data, label: list, chosen: list, count: int | None, rng) -> np.ndarray:
+    """Mean Pearson correlation over glasses left out, and the pooled one, [PENALTIES, 2].
 
     Args:
         data: all glasses.
@@ -126,7 +137,6 @@ def score(
         chosen: atoms of each glass to train on.
         count: of families to train on, one glass of each; None for all glasses.
         rng: chooses them.
-        penalty: in units of the model's.
     """
     predictions = []
     for test in range(len(NAMES)):
@@ -134,67 +144,63 @@ def score(
         if count is not None:
             wanted = rng.choice(sorted({data.family[glass] for glass in train}), count, False)
             train = [int(rng.choice([g for g in train if data.family[g] == of])) for of in wanted]
-        predictions.append(data.predict(test, train, label, chosen, penalty))
-    each = [np.corrcoef(p, y)[0, 1] for p, y in zip(predictions, data.labels, strict=True)]
-    pooled = np.corrcoef(np.concatenate(predictions), np.concatenate(data.labels))[0, 1]
-    return float(np.mean(each)), float(pooled)
+        predictions.append(data.predict_all(test, train, label, chosen, PENALTIES))
+    scores = []
+    for of_penalty in zip(*predictions, strict=True):
+        each = [np.corrcoef(p, y)[0, 1] for p, y in zip(of_penalty, data.labels, strict=True)]
+        pooled = np.corrcoef(np.concatenate(of_penalty), np.concatenate(data.labels))[0, 1]
+        scores.append((np.mean(each), pooled))
+    return np.array(scores)
 
 
-def spread(values: list[tuple[float, float]]) -> str:
-    """Mean ± sd of both scores."""
-    array = np.array(values)
-    return "   ".join(
-        f"{m:.3f} ± {s:.3f}" for m, s in zip(array.mean(0), array.std(0), strict=True)
-    )
+def show(what: str, values: list[np.ndarray]) -> np.ndarray:
+    """Print mean ± sd of both scores over draws, with the best penalty; give the means."""
+    draws = np.array(values)
+    best = int(draws[:, :, 0].mean(0).argmax())
+    mean, deviation = draws[:, best].mean(0), draws[:, best].std(0)
+    scores = "   ".join(f"{m:.3f} ± {d:.3f}" for m, d in zip(mean, deviation, strict=True))
+    print(f"{what:24s}{scores}   {PENALTIES[best]:7g}", flush=True)
+    return mean
 
 
-def correlation_at(
-    atoms, values: np.ndarray, low: float, high: float, others: np.ndarray | None = None
-) -> float:
-    """Covariance of values [N] with those, or others, of atoms at distances low … high.
-
-    As a share of the covariance at the same atom.
-    """
-    others = values if others is None else others
+def pairs_by_shell(atoms) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Atoms, and others at distances of each shell."""
     (center, neighbor), _, vector = neighbor_list(
         atoms.positions, atoms.cell.array, atoms.pbc, SHELLS[-1][1]
     )
     length = np.linalg.norm(vector, axis=1)
-    pairs = (length >= low) & (length < high)
+    shells = [(length >= low) & (length < high) for low, high in SHELLS]
+    return [(center[shell], neighbor[shell]) for shell in shells]
+
+
+def correlations(pairs: list, values: np.ndarray, others: np.ndarray) -> list[float]:
+    """Covariance of values [N] with others [N] in each shell, as a share of that at one atom."""
     values, others = values - values.mean(), others - others.mean()
-    together = (values[center[pairs]] * others[neighbor[pairs]]).mean()
-    return float(together / (values * others).mean())
+    same = (values * others).mean()
+    return [float((values[center] * others[neighbor]).mean() / same) for center, neighbor in pairs]
 
 
 def scores_over(data: Data, rng) -> tuple[np.ndarray, np.ndarray]:
     """Tables of the learning curves; both scores for each number of atoms, and of glasses."""
     everything = [np.ones(len(y), bool) for y in data.labels]
-    print("atoms per glass (all others)    mean Pearson    pooled")
-    atoms = []
-    for fraction in FRACTIONS:
-        values = [
-            score(
-                data, data.labels, [rng.random(len(y)) < fraction for y in data.labels], None, rng
-            )
-            for _ in range(1 if fraction == 1.0 else DRAWS)
-        ]
-        atoms.append(np.mean(values, axis=0))
-        print(f"{8000 * fraction:8.0f}                {spread(values)}", flush=True)
 
-    print("atoms of one glass              mean Pearson    pooled")
-    for fraction in FRACTIONS[::2]:
+    def drawn(fraction: float, count: int | None) -> list[np.ndarray]:
         values = []
-        for _ in range(DRAWS):
+        for _ in range(1 if fraction == 1.0 and count is None else DRAWS):
             chosen = [rng.random(len(y)) < fraction for y in data.labels]
-            values.append(score(data, data.labels, chosen, 1, rng))
-        print(f"{8000 * fraction:8.0f}                {spread(values)}", flush=True)
+            values.append(score(data, data.labels, chosen, count, rng))
+        return values
 
-    print("glasses (all 8,000 atoms)       mean Pearson    pooled")
+    print(f"atoms per glass (all others)    {COLUMNS}")
+    atoms = [show(f"{8000 * fraction:8.0f}", drawn(fraction, None)) for fraction in FRACTIONS]
+    print(f"atoms of one glass              {COLUMNS}")
+    for fraction in FRACTIONS[::2]:
+        show(f"{8000 * fraction:8.0f}", drawn(fraction, 1))
+    print(f"glasses (all 8,000 atoms)       {COLUMNS}")
     glasses = []
     for count in range(1, len(set(data.family))):
         values = [score(data, data.labels, everything, count, rng) for _ in range(DRAWS)]
-        glasses.append(np.mean(values, axis=0))
-        print(f"{count:8d}                {spread(values)}", flush=True)
+        glasses.append(show(f"{count:8d}", values))
     return np.array(atoms), np.array(glasses)
 
 
@@ -208,24 +214,23 @@ def scores_over_noise(data: Data, rng) -> None:
         for _ in range(1 if noise == 0.0 else DRAWS):
             noisy = [y + noise * rng.standard_normal(len(y)) for y in data.labels]
             values.append(score(data, noisy, everything, None, rng))
-        print(f"{noise:8.2f} {searches:6.1f}         {spread(values)}", flush=True)
+        show(f"{noise:8.2f} {searches:6.1f}", values)
 
 
 def scores_over_budget(data: Data, rng) -> None:
     """Table of how as many searches are spent best: on few atoms or on many.
 
-    The penalty grows with the variance of what remains: that of labels, and what models miss.
+    Fewer searches than the labels were made with are imitated by noise, as if each found a saddle.
     """
     print(f"{BUDGET} searches in each glass: searches of an atom, atoms")
     for searches in (1, 2, 5, 10, SEARCHES):
         noise = STANDARD_ERROR * (SEARCHES / searches - 1.0) ** 0.5
-        penalty = 1.0 + noise**2 / (STANDARD_ERROR**2 + MISSED**2)
         share, values = BUDGET / searches / 8000, []
         for _ in range(DRAWS):
             noisy = [y + noise * rng.standard_normal(len(y)) for y in data.labels]
             chosen = [rng.random(len(y)) < share for y in data.labels]
-            values.append(score(data, noisy, chosen, None, rng, penalty))
-        print(f"{searches:8d} {BUDGET // searches:6d}         {spread(values)}", flush=True)
+            values.append(score(data, noisy, chosen, None, rng))
+        show(f"{searches:8d} {BUDGET // searches:6d}", values)
 
 
 def correlations_in_space(data: Data) -> None:
@@ -236,9 +241,10 @@ def correlations_in_space(data: Data) -> None:
     rows: dict[str, list] = {"label": [], "prediction": [], "residual": []}
     for test, atoms in enumerate(data.structures):
         prediction = data.predict(test, data.others(test), data.labels, everything)
+        pairs = pairs_by_shell(atoms)
         fields = (data.labels[test], prediction, data.labels[test] - prediction)
         for name, values in zip(rows, fields, strict=True):
-            rows[name].append([correlation_at(atoms, values, *shell) for shell in SHELLS])
+            rows[name].append(correlations(pairs, values, values))
     for name, values in rows.items():
         print(f"{name:12s}", "  ".join(f"{v:9.3f}" for v in np.mean(values, axis=0)))
 
@@ -262,10 +268,10 @@ def parts_of_variance(data: Data) -> None:
     print(f"  found    {barrier - missed:.4f}   {1.0 - missed / barrier:.3f} of it")
     print(f"  missed   {missed:.4f}")
     print("barriers and what is missed, between atoms at a distance, as above")
-    for name, values in (("barrier", labels), ("missed", residuals)):
-        atoms = data.structures[TWINS[0]]
-        shells = [correlation_at(atoms, values[0], *shell, values[1]) for shell in SHELLS]
-        print(f"{name:12s}", "  ".join(f"{value:9.3f}" for value in shells))
+    pairs = pairs_by_shell(data.structures[TWINS[0]])
+    for name, (one, other) in (("barrier", labels), ("missed", residuals)):
+        values = correlations(pairs, one, other)
+        print(f"{name:12s}", "  ".join(f"{value:9.3f}" for value in values))
 
 
 def limits_of_noise(data: Data, best: np.ndarray) -> list[float]:
