@@ -367,7 +367,7 @@ import numpy as np
 import symgnn._core as core
 {last}
 positions = np.load(sys.argv[2])
-inputs = [(positions, np.arange(len(positions)) % 2, np.eye(3) * 13.25, [True] * 3)]
+inputs = [(positions, np.arange(len(positions)) % 2, np.eye(3) * 13.25, [True] * 3, None)]
 sys.stdout.buffer.write(core.Annotator(sys.argv[1], "cpu").annotate(inputs)[0].tobytes())
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,3 +79,42 @@ def test_a_system_that_does_not_tell(tmp_path) -> None:
 
 def test_this_machine() -> None:
     assert 1e7 < _core.available_memory() < 1e15
+
+
+SHORT_OF_MEMORY = """
+import resource
+import sys
+import numpy as np
+from symgnn import Annotator
+from symgnn.errors import SymGNNError
+from symgnn.samples import sample_glass
+
+annotator = Annotator("cuzr-fast", device="cpu", threads=1)
+small = sample_glass()
+large = small * (3, 3, 3)
+(before,) = annotator.predict([small])
+status = open("/proc/self/status").read()
+used = int(status.split("VmSize:")[1].split()[0]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 1000000, -1))
+try:
+    annotator.predict([large])
+except SymGNNError as problem:
+    print(problem)
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+(after,) = annotator.predict([small])
+assert np.array_equal(before, after)
+annotator.predict([large])
+"""
+
+
+@pytest.mark.parametrize("megabytes", [60, 300])
+def test_a_structure_without_enough_memory_is_refused_and_others_are_not(megabytes: int) -> None:
+    """In the neighbor list, whose library frees what it goes on to point to, and after it."""
+    result = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, str(megabytes)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("there is too little memory for this structure; give"), result

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 from scipy.stats import mannwhitneyu
 
 from conftest import random_glass
 from symgnn import Annotator
 from symgnn.errors import ModelError, StructureError
 from symgnn.explain import Explainer, Explanation, ExplanationSettings, explain
-from symgnn.explain.fidelity import SHARES, RandomEdges
+from symgnn.explain.fidelity import SHARES, RandomEdges, fidelity
+from symgnn.explain.receptive_field import Surroundings, unite
 from symgnn.export import export_model, random_model
 from symgnn.models import SymGNNConfig
 from symgnn.samples import sample_glass
@@ -293,6 +295,27 @@ def test_an_element_that_the_model_lacks_is_refused(attention: Path) -> None:
 
 
 # --- parts --------------------------------------------------------------------------------------
+
+
+def test_random_edges_of_the_same_steps_lie_as_far_away() -> None:
+    """All edges are equally long, and only those of the explained atom itself count, 0.1 eV each.
+
+    Random edges of the same steps do as much as the top, those of the same lengths seldom hit one.
+    """
+    lattice = bulk("Cu", "sc", a=2.65, cubic=True).repeat(5)
+    field = Surroundings(lattice, ["Cu"], 3.0, [3.0, 3.0], self_edges=False).field(0)
+    assert field.hops[field.edges[:, 0]].tolist() == [0] * 6 + [1] * 36
+    batch = unite([field], 2, torch.float64)
+    own = batch.edge_index[0] == 0
+    importance = np.where(field.edges[:, 0] == 0, 1.0, 0.0)
+    (found,) = fidelity(
+        lambda weight: 1.0 + 0.1 * weight[own].sum()[None], batch, [field], [importance], 200, [[0]]
+    )
+    top = np.array([1, 1, 1, 4, 13])  # edges, by share
+    np.testing.assert_allclose(found.drop, 0.1 * top.clip(max=6), atol=1e-12)
+    np.testing.assert_allclose(found.drop_random_same_hop, found.drop, atol=1e-12)
+    # Five standard errors of the mean over 200 draws.
+    np.testing.assert_allclose(found.drop_random, 0.1 * top * 6 / 42, atol=0.038)
 
 
 def test_random_edges_are_as_many_of_each_class() -> None:

@@ -560,6 +560,32 @@ def test_averages_at_other_steps_are_refused(simulation: Simulation, model: Path
     assert "step 10" in error
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("what", ["minimize", "rerun"])
+def test_averages_that_are_not_of_this_step_are_refused(
+    simulation: Simulation, model: Path, what: str, ranks: int
+) -> None:
+    """Fixes keep their last average there, which would pass for that of other positions."""
+    script = AVERAGE + compute(model, "positions f_average") + MOVE
+    script += "dump all all custom 20 all.dump id type x y z xu yu zu\nrun 60\nundump all\n"
+    script += dump(every=20)
+    if what == "minimize":
+        script += "minimize 0 0 20 100"
+    else:
+        script += "rerun all.dump dump x y z"
+    error = simulation.fail(script, ranks)
+    assert "Fix average made no average for step" in error
+    assert "without positions" in error
+
+
+def test_a_new_fix_without_averages_is_told_again(simulation: Simulation, model: Path) -> None:
+    script = AVERAGE + compute(model, "positions f_average") + MOVE
+    script += "compute mean all reduce ave c_b\nthermo_style custom step c_mean\nthermo 20\n"
+    script += "run 20\nunfix average\n" + AVERAGE.strip().splitlines()[-1]
+    result = simulation.succeed(script + "\nrun 20")
+    assert result.output.count("has no average yet") == 2
+
+
 # --- one clear line for what goes wrong ---------------------------------------------------------
 
 

@@ -116,6 +116,8 @@ def test_bad_json(tmp_path, text) -> None:
         ("elements", "CuZr"),
         ("cutoff", -1.0),
         ("layers", 0),
+        ("reach", [1.0]),
+        ("reach", [1e3] * tiny_metadata()["layers"]),
         ("dtype", "float16"),
         ("outputs", ["energy"]),
         ("outputs", []),

@@ -70,6 +70,20 @@ def test_families(kinds: list[int], seed: int) -> None:
     assert sorted(set(found)) == [0, 1, 2]
 
 
+@pytest.mark.parametrize(("moved", "share", "found"), [(148, 0.52, [0, 0]), (166, 0.47, [0, 1])])
+def test_relatives_have_more_than_half_of_their_pairs_in_common(
+    moved: int, share: float, found: list[int]
+) -> None:
+    """Some of the 512 atoms of a glass change their places, and so their neighbors."""
+    glass = random_glass(8, seed=1)
+    other = glass.copy()
+    places = np.random.default_rng(0).permutation(len(glass))[:moved]
+    other.positions[places] = np.roll(other.positions[places], 1, axis=0)
+    pair = [graph_of(glass), graph_of(other)]
+    assert shared_neighbors(*pair) == pytest.approx(share, abs=0.01)
+    assert families(pair) == found
+
+
 def test_neighbors_are_searched_once_for_each_structure(monkeypatch: pytest.MonkeyPatch) -> None:
     graphs = [graph_of(random_glass(4, seed=seed)) for seed in range(6)]
     seen = []

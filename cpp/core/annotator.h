@@ -28,7 +28,8 @@ class Annotator {
   Annotator(const std::string &path, const AnnotatorOptions &options);
 
   /// One call at a time; others wait, and `report` makes none.
-  /// n × outputs, row-major, eV. Throws Error for a structure without atoms or with bad numbers.
+  /// n × outputs, row-major, eV; NaN for atoms outside the structure's group. Throws Error for a
+  /// structure without atoms or with bad numbers.
   std::vector<double> annotate(const Structure &structure, const Report &report = {});
 
   Model &model() { return model_; }

@@ -136,9 +136,11 @@ void check_shape(const Cell &cell, std::size_t n, double cutoff) {
                          rounded(cutoff) + " Å; are its lengths in Å?");
   }
   if (cells > 5e4 && cells > 5e4 * std::pow(fewest_cells, 3)) {
-    throw StructureError("the structure spans " + rounded(height[0]) + " × " + rounded(height[1]) +
-                         " × " + rounded(height[2]) +
-                         " Å, too long and thin for a neighbor list; remove atoms that flew away");
+    throw StructureError(
+        "the structure spans " + rounded(height[0]) + " × " + rounded(height[1]) + " × " +
+        rounded(height[2]) +
+        " Å, too long and thin for a neighbor list; remove atoms that flew away, or use "
+        "more ranks of LAMMPS");
   }
 }
 

@@ -2,6 +2,7 @@
 #define SYMGNN_CORE_ERROR_H
 
 #include <stdexcept>
+#include <string>
 
 namespace symgnn {
 
@@ -29,9 +30,16 @@ class MemoryError : public Error {
   using Error::Error;
   MemoryError()
       : Error(
-            "the device has too little memory for this structure; give a smaller chunk, or use "
-            "the CPU or more ranks") {}
+            "there is too little memory for this structure; give a smaller chunk, or use the CPU "
+            "of "
+            "a larger machine, or more ranks") {}
 };
+
+/// The line of a message that says it: the first, or the last where TorchScript wrote it.
+std::string one_line(const std::string &message);
+
+/// Is this what an allocator of C++, torch, TorchScript or vesin says where memory is short?
+bool tells_of_memory(const std::string &message);
 
 }  // namespace symgnn
 

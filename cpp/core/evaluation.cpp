@@ -39,13 +39,25 @@ std::int64_t number_of_chunks(std::int64_t centers, std::int64_t edges, std::int
 }  // namespace
 
 Evaluation::Evaluation(Model &model, torch::Tensor species, Edges edges, std::int64_t owned,
-                       std::int64_t chunk, Report report)
+                       std::int64_t chunk, const std::vector<std::int32_t> &layers, Report report)
     : model_(model), species_(std::move(species)), owned_(owned), report_(std::move(report)) {
   const double bytes = static_cast<double>(edges.index.size(1)) *
                        static_cast<double>(model.edge_channels()) *
                        static_cast<double>(edges.vector.element_size());
   keeps_edges_ = chunk == 0 && (!model.device().is_cpu() || bytes < 0.5 * available_memory());
   split(std::move(edges), chunk);
+  for (Chunk &part : chunks_) {
+    part.fewest = part.most = model.metadata().layers;
+    if (!layers.empty()) {
+      const auto [fewest, most] =
+          std::minmax_element(layers.begin() + part.first, layers.begin() + part.last);
+      part.fewest = *fewest;
+      part.most = *most;
+    }
+  }
+  if (!layers.empty()) {
+    layers_ = torch::tensor(layers, torch::kInt32).to(model.device());
+  }
 }
 
 /// Runs of centers with about the same number of edges.
@@ -117,18 +129,24 @@ void Evaluation::split(Edges edges, std::int64_t chunk) {
 }
 
 template <typename Work>
-void Evaluation::for_each_chunk(const Work &work, std::optional<std::int64_t> layer) {
-  const auto count = static_cast<std::int64_t>(chunks_.size());
+void Evaluation::for_each_chunk(std::int64_t layer, const Work &work, const Report &report) {
+  std::vector<Chunk *> chunks;
+  for (Chunk &chunk : chunks_) {
+    if (chunk.most > layer) {
+      chunks.push_back(&chunk);
+    }
+  }
+  const auto count = static_cast<std::int64_t>(chunks.size());
   std::atomic<std::int64_t> done{0};
   std::atomic<bool> is_over{false};  // for the other threads, where one has thrown
   const auto run = [&](std::int64_t begin, std::int64_t end) {
     const c10::InferenceMode inference;
     try {
       for (std::int64_t number = begin; number < end && !is_over; ++number) {
-        work(chunks_[number]);
+        work(*chunks[number]);
         const std::int64_t finished = ++done;
-        if (layer.has_value() && report_ && at::get_thread_num() == 0) {
-          report_(*layer, static_cast<double>(finished) / static_cast<double>(count));
+        if (report && at::get_thread_num() == 0) {
+          report(layer, static_cast<double>(finished) / static_cast<double>(count));
         }
       }
     } catch (...) {
@@ -147,19 +165,40 @@ torch::Tensor Evaluation::rows_of(const Chunk &chunk, const torch::Tensor &all) 
   return chunk.rows.defined() ? all.index_select(0, chunk.rows) : all;
 }
 
-torch::Tensor Evaluation::empty_rows(std::int64_t columns) const {
-  return torch::empty({species_.size(0), columns},
-                      torch::dtype(model_.metadata().dtype).device(model_.device()));
+/// Rows that no layer fills are zero: neighbors out of reach read them, with a weight of zero.
+torch::Tensor Evaluation::new_rows(std::int64_t columns) const {
+  const auto options = torch::dtype(model_.metadata().dtype).device(model_.device());
+  return layers_.defined() ? torch::zeros({species_.size(0), columns}, options)
+                           : torch::empty({species_.size(0), columns}, options);
+}
+
+/// Edges of centers that take no part in this layer, nor in any after it.
+void Evaluation::leave_out(Chunk &chunk, std::int64_t layer) {
+  if (layer < chunk.fewest || (chunk.edge.defined() && !model_.metadata().rows_of_edges)) {
+    return;
+  }
+  const std::int64_t own = chunk.last - chunk.first;
+  const torch::Tensor layers = layers_.narrow(0, chunk.first, own).index_select(0, chunk.index[0]);
+  const torch::Tensor kept = (layers > layer).nonzero().squeeze(1);
+  chunk.index = chunk.index.index_select(1, kept);
+  for (torch::Tensor *of_edges : {&chunk.vector, &chunk.edge}) {
+    if (of_edges->defined()) {
+      *of_edges = of_edges->index_select(0, kept);
+    }
+  }
+  chunk.fewest = kept.numel() > 0 ? layers.index_select(0, kept).min().item<std::int64_t>()
+                                  : model_.metadata().layers;
 }
 
 /// First features of an atom depend on its element alone, those of an edge on its vector alone.
 void Evaluation::start() {
-  const torch::Tensor no_vector = empty_rows(3).narrow(0, 0, 0);
+  const torch::Tensor no_vector = new_rows(3).narrow(0, 0, 0);
   node_ = model_.start(species_, no_vector).first;
   if (!keeps_edges_) {
     return;
   }
-  for_each_chunk([&](Chunk &chunk) {
+  for_each_chunk(0, [&](Chunk &chunk) {
+    leave_out(chunk, 0);
     chunk.edge = first_edge(chunk);
     chunk.vector = torch::Tensor();
   });
@@ -183,19 +222,21 @@ void Evaluation::step(std::int64_t layer) {
   torch::Tensor result;
   std::once_flag known;
   const auto work = [&](Chunk &chunk) {
+    leave_out(chunk, layer);
     const torch::Tensor edge = keeps_edges_ ? std::move(chunk.edge) : edge_again(chunk, layer);
     auto [node, new_edge] = model_.step(layer, rows_of(chunk, node_), edge, chunk.index);
     const std::int64_t own = chunk.last - chunk.first;
-    std::call_once(known, [&, columns = node.size(1)] { result = empty_rows(columns); });
+    std::call_once(known, [&, columns = node.size(1)] { result = new_rows(columns); });
     result.narrow(0, chunk.first, own).copy_(node.narrow(0, 0, own));
     chunk.edge_stays = new_edge.is_same(edge);
     if (keeps_edges_) {
       chunk.edge = std::move(new_edge);
     }
   };
-  for_each_chunk(work, layer);
-  edges_stay_.push_back(std::all_of(chunks_.begin(), chunks_.end(),
-                                    [](const Chunk &chunk) { return chunk.edge_stays; }));
+  for_each_chunk(layer, work, report_);
+  edges_stay_.push_back(std::all_of(chunks_.begin(), chunks_.end(), [layer](const Chunk &chunk) {
+    return chunk.most <= layer || chunk.edge_stays;
+  }));
   if (!keeps_edges_) {
     history_.push_back(edges_stay_.back() ? torch::Tensor() : node_);
   }
@@ -204,8 +245,8 @@ void Evaluation::step(std::int64_t layer) {
 
 torch::Tensor Evaluation::finish() {
   const auto outputs = static_cast<std::int64_t>(model_.metadata().outputs.size());
-  const torch::Tensor result = torch::empty({owned_, outputs}, torch::kFloat64);
-  for_each_chunk([&](Chunk &chunk) {
+  const torch::Tensor result = torch::zeros({owned_, outputs}, torch::kFloat64);
+  for_each_chunk(model_.metadata().layers - 1, [&](Chunk &chunk) {
     const std::int64_t own = chunk.last - chunk.first;
     result.narrow(0, chunk.first, own).copy_(model_.finish(node_.narrow(0, chunk.first, own)));
   });

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <vector>
 
 #include "model.h"
@@ -28,8 +27,9 @@ class Evaluation {
  public:
   /// species: int64 [N] on the model's device. edges: on any device, and gone afterwards; their
   /// centers are rows below `owned`. chunk: centers at a time; 0: chosen by SymGNN.
+  /// layers: for each center, in how many layers it takes part (see Dependencies); empty: all.
   Evaluation(Model &model, torch::Tensor species, Edges edges, std::int64_t owned,
-             std::int64_t chunk, Report report = {});
+             std::int64_t chunk, const std::vector<std::int32_t> &layers = {}, Report report = {});
 
   /// start, then step(0) … step(layers − 1), then finish.
   void start();
@@ -38,30 +38,34 @@ class Evaluation {
   torch::Tensor finish();
 
   /// Features [N, channels] after the last call. Rows from `owned` on are not filled by `step`:
-  /// whoever has such rows fetches them from their owners between the layers.
+  /// whoever has such rows fetches them from their owners between the layers. Rows of centers that
+  /// took no part mean nothing; undefined where none did.
   torch::Tensor node() const { return node_; }
 
  private:
   struct Chunk {
     std::int64_t first, last;  ///< rows of its centers
     torch::Tensor rows;        ///< all that it reads, its centers first; undefined: all there are
-    torch::Tensor index, vector;  ///< edges, in numbers of its own rows
-    torch::Tensor edge;           ///< features, where they are kept
-    bool edge_stays = false;      ///< did the last layer hand back the features it was given?
+    torch::Tensor index, vector;        ///< edges, in numbers of its own rows
+    torch::Tensor edge;                 ///< features, where they are kept
+    bool edge_stays = false;            ///< did the last layer hand back the features it was given?
+    std::int64_t fewest = 0, most = 0;  ///< layers that its centers with edges take part in
   };
 
   void split(Edges edges, std::int64_t chunk);
+  void leave_out(Chunk &chunk, std::int64_t layer);
   torch::Tensor rows_of(const Chunk &chunk, const torch::Tensor &all) const;
   torch::Tensor first_edge(const Chunk &chunk);
   torch::Tensor edge_again(const Chunk &chunk, std::int64_t layer);
-  /// With the number of a layer, it is reported.
+  /// Those with centers that take part in a layer. With a report, it is told of them.
   template <typename Work>
-  void for_each_chunk(const Work &work, std::optional<std::int64_t> layer = {});
-  torch::Tensor empty_rows(std::int64_t columns) const;
+  void for_each_chunk(std::int64_t layer, const Work &work, const Report &report = {});
+  torch::Tensor new_rows(std::int64_t columns) const;
 
   Model &model_;
   torch::Tensor species_;
   std::int64_t owned_;
+  torch::Tensor layers_;  ///< int32 [owned], that centers take part in; undefined: in all
   Report report_;
   std::vector<Chunk> chunks_;
   bool keeps_edges_;

@@ -34,9 +34,6 @@ constexpr const char *kExportHint = "; `symgnn export CHECKPOINT -o model.pt` wr
 
 std::string quoted(const std::string &path) { return "'" + path + "'"; }
 
-/// libtorch appends its stack to messages; a user needs the first line.
-std::string first_line(const std::string &message) { return message.substr(0, message.find('\n')); }
-
 void check_readable(const std::string &path) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
@@ -110,6 +107,11 @@ void check_values(const Metadata &metadata) {
   if (metadata.layers < 1) {
     throw std::invalid_argument("layers is less than 1");
   }
+  if (static_cast<std::int64_t>(metadata.reach.size()) != metadata.layers ||
+      !std::all_of(metadata.reach.begin(), metadata.reach.end(),
+                   [&](double length) { return length >= 0.0 && length <= metadata.cutoff; })) {
+    throw std::invalid_argument("reach is not a length up to the cutoff for each layer");
+  }
   if (metadata.outputs.empty() || metadata.outputs.front() != "energy_barrier") {
     throw std::invalid_argument("the first of outputs is not energy_barrier");
   }
@@ -139,6 +141,8 @@ Metadata parse_metadata(const std::string &path, const std::string &text) {
     metadata.layers = data.at("layers").get<std::int64_t>();
     metadata.dtype = parse_dtype(data.at("dtype").get<std::string>());
     metadata.self_edges = data.at("self_edges").get<bool>();
+    metadata.rows_of_edges = data.contains("reach");  // in mixtures and older models: who knows
+    metadata.reach = data.value("reach", std::vector<double>(metadata.layers, metadata.cutoff));
     metadata.outputs = data.at("outputs").get<std::vector<std::string>>();
     metadata.json = text;
     check_values(metadata);
@@ -148,7 +152,7 @@ Metadata parse_metadata(const std::string &path, const std::string &text) {
   } catch (const json::parse_error &) {
     throw ModelError(damaged + "symgnn.json is not JSON); export the model again");
   } catch (const std::exception &problem) {
-    throw ModelError(damaged + first_line(problem.what()) + "); export the model again");
+    throw ModelError(damaged + one_line(problem.what()) + "); export the model again");
   }
 }
 
@@ -161,7 +165,7 @@ torch::jit::Module load_module(const std::string &path, torch::Device device) {
     module.eval();
   } catch (const std::exception &problem) {
     throw ModelError("torch " TORCH_VERSION " cannot load " + quoted(path) + " (" +
-                     first_line(problem.what()) + ")" + remedy);
+                     one_line(problem.what()) + ")" + remedy);
   }
   for (const char *method : {"forward", "start", "step", "finish"}) {
     if (!module.find_method(method)) {
@@ -233,7 +237,7 @@ c10::IValue run(torch::jit::Module &module, torch::Device device, const char *me
     return module.get_method(method)(std::move(inputs));
   } catch (const std::exception &problem) {
     // The interpreter loses the exception's type and keeps its text.
-    if (std::string(problem.what()).find("out of memory") != std::string::npos) {
+    if (tells_of_memory(problem.what())) {
       throw MemoryError();
     }
     throw;
@@ -259,7 +263,7 @@ Model::Model(const std::string &path, torch::Device device)
     edge_channels_ = edge.size(1);
   } catch (const std::exception &problem) {
     throw ModelError("the network in " + quoted(path) + " does not run (" +
-                     first_line(problem.what()) + "); export the model again");
+                     one_line(problem.what()) + "); export the model again");
   }
 }
 

@@ -17,6 +17,8 @@ struct Metadata {
   std::int64_t layers;                ///< number of `step` calls
   torch::Dtype dtype;                 ///< of edge vectors and of the network
   bool self_edges;                    ///< does the network expect edges (i, i) with a zero vector?
+  std::vector<double> reach;          ///< Å, how far each layer reads neighbors
+  bool rows_of_edges;                 ///< do edge features have a row for each edge?
   std::vector<std::string> outputs;   ///< column names of the result; the first is energy_barrier
   std::string json;                   ///< the whole file, as written by the exporter
 };

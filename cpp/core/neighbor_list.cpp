@@ -75,8 +75,9 @@ class VesinList {
     const int status = vesin_neighbors(reinterpret_cast<const double (*)[3]>(positions), n, box,
                                        periodic, {VesinCPU, 0}, options, &list_, &problem);
     if (status != 0) {
-      throw StructureError(std::string("no neighbor list for this structure: ") +
-                           (problem != nullptr ? problem : "vesin gives no reason"));
+      // Where memory was short, vesin leaves pointers to what it has freed: not to be used again.
+      list_ = VesinNeighborList();
+      throw_no_list(problem);
     }
     return list_;
   }
@@ -231,6 +232,14 @@ Edges edges_of(const double *positions, std::size_t n, std::size_t centers, cons
 }
 
 }  // namespace
+
+void throw_no_list(const char *problem) {
+  const std::string reason = problem != nullptr ? problem : "vesin gives no reason";
+  if (tells_of_memory(reason)) {
+    throw MemoryError();
+  }
+  throw StructureError("no neighbor list for this structure: " + reason);
+}
 
 Edges find_edges(const double *positions, std::size_t n, std::size_t centers, const Cell &cell,
                  double cutoff, bool self_edges, torch::Dtype dtype, int threads) {

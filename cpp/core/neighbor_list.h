@@ -27,6 +27,9 @@ struct Edges {
 Edges find_edges(const double *positions, std::size_t n, std::size_t centers, const Cell &cell,
                  double cutoff, bool self_edges, torch::Dtype dtype, int threads);
 
+/// Throws the Error for what vesin says where it finds no list; null where it says nothing.
+[[noreturn]] void throw_no_list(const char *problem);
+
 }  // namespace symgnn
 
 #endif

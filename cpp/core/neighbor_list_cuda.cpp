@@ -175,15 +175,13 @@ struct DeviceNeighborList::Memory {
       status = search();
     }
     if (status != 0) {
-      const std::string reason = problem != nullptr ? problem : "vesin gives no reason";
-      if (!is_on_cpu) {
+      if (is_on_cpu) {
+        list = VesinNeighborList();  // see VesinList
+      } else {
         free();
         give_unused_memory_back(positions);
       }
-      if (reason.find("out of memory") != std::string::npos) {
-        throw MemoryError();
-      }
-      throw StructureError("no neighbor list for this structure: " + reason);
+      throw_no_list(problem);
     }
     const auto length = static_cast<std::int64_t>(list.length);
     const auto options_of = [&](torch::Dtype dtype) { return positions.options().dtype(dtype); };

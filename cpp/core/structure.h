@@ -19,6 +19,7 @@ struct Structure {
   const std::int64_t *species;  ///< n indices into Metadata::elements
   std::size_t n;
   Cell cell;
+  const std::uint8_t *group = nullptr;  ///< n, not 0 for atoms whose barriers are wanted; null: all
 };
 
 }  // namespace symgnn

@@ -2,6 +2,8 @@
 
 // torch first: LAMMPS's headers define macros such as MIN and MAX.
 #include "core/annotator.h"
+#include "core/dependencies.h"
+#include "core/enclosure.h"
 #include "core/error.h"
 #include "core/evaluation.h"
 #include "core/neighbor_list.h"
@@ -62,8 +64,24 @@ constexpr const char *KEYWORDS[] = {"device", "std", "positions", "threads", "ch
 constexpr double NOVEL = 0.5;
 constexpr double USUAL_SHARE = 0.1;
 
+constexpr const char *NOT_YET_KNOWN =
+    "atoms were created, deleted or moved since the last run, and ranks do not know each other's "
+    "yet: give `run 0` before barriers are asked for";
+
 constexpr std::int64_t DROPPED = -1;  // a row that the graph does not need
 constexpr int GHOST_WIDTH = 5;        // numbers about a ghost: position, type, ID
+
+// Of a position, the same whatever atoms stand before it.
+std::uint64_t checksum(const double *position) {
+  std::uint64_t sum = 0;
+  for (int k = 0; k < 3; ++k) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, position + k, sizeof(bits));
+    sum = (sum ^ bits) * 0x9e3779b97f4a7c15ULL;
+    sum ^= sum >> 32;
+  }
+  return sum;
+}
 
 bool is_keyword(const std::string &word) {
   return std::any_of(std::begin(KEYWORDS), std::end(KEYWORDS),
@@ -99,9 +117,6 @@ std::string find_model(const std::string &name) {
                       ": give the path of a file that symgnn export wrote");
 }
 
-// torch appends its C++ stack to what went wrong; the first line says it.
-std::string first_line(const std::string &text) { return text.substr(0, text.find('\n')); }
-
 }  // namespace
 
 /* ----------------------------------------------------------------------
@@ -117,7 +132,8 @@ void ComputeSymGNN::together(Work work) {
   try {
     work();
   } catch (const std::exception &exception) {
-    problem = first_line(exception.what());
+    const bool is_memory = symgnn::tells_of_memory(exception.what());
+    problem = symgnn::one_line(is_memory ? symgnn::MemoryError().what() : exception.what());
     failed = comm->me;
   } catch (...) {
     problem = "unknown error";
@@ -219,6 +235,7 @@ void ComputeSymGNN::parse(int narg, char **arg) {
   if (ood != metadata.outputs.end()) ood_column_ = static_cast<int>(ood - metadata.outputs.begin());
   cutoff_ = metadata.cutoff / angstrom_per_length_;
   comm_forward = std::max(static_cast<int>(annotator_->model().node_channels()), GHOST_WIDTH);
+  comm_reverse = 1;
   if (std_column) {
     const auto found =
         std::find(metadata.outputs.begin(), metadata.outputs.end(), "energy_barrier_std");
@@ -268,6 +285,7 @@ int ComputeSymGNN::device_number() const {
 void ComputeSymGNN::init() {
   if (!positions_fix_id_.empty()) positions_fix();
   latest_.barriers.clear();
+  prepared_ = comm;
   if (comm->nprocs == 1) return;
 
   if (comm->mode != Comm::SINGLE)
@@ -306,7 +324,9 @@ void ComputeSymGNN::compute_peratom() {
       invoked_peratom = update->ntimestep;
       return;
     }
+    warned_no_average_ = false;
     set_displacements(fix);
+    check_averages(fix);
   }
 
   atom_of_row_.clear();
@@ -314,16 +334,20 @@ void ComputeSymGNN::compute_peratom() {
   positions_.clear();
   add_owned();
   owned_rows_ = static_cast<int>(atom_of_row_.size());
+  set_group();
   check_finite();
-  if (is_changed()) {
+  if (in_group_ > 0 && is_changed()) {
     latest_.positions = positions_;
     latest_.species = species_;
+    latest_.group = group_;
     latest_.box = box();
     latest_.barriers.clear();  // until they are known
     latest_.barriers = comm->nprocs == 1 ? whole_box() : with_ghosts();
   }
-  assign_output(latest_.barriers);
-  if (ood_column_ >= 0 && !warned_novel_) warn_if_novel(latest_.barriers);
+  if (in_group_ > 0) {
+    assign_output(latest_.barriers);
+    if (ood_column_ >= 0 && !warned_novel_) warn_if_novel(latest_.barriers);
+  }
   invoked_peratom = update->ntimestep;  // not before: after an error nobody may read the zeros
 }
 
@@ -335,7 +359,7 @@ void ComputeSymGNN::compute_peratom() {
 bool ComputeSymGNN::is_changed() const {
   const bool same = latest_.barriers.size() == static_cast<std::size_t>(owned_rows_) * outputs_ &&
                     latest_.box == box() && latest_.species == species_ &&
-                    latest_.positions == positions_;
+                    latest_.group == group_ && latest_.positions == positions_;
   const int changed = same ? 0 : 1;
   int anywhere = 0;
   MPI_Allreduce(&changed, &anywhere, 1, MPI_INT, MPI_MAX, world);
@@ -438,6 +462,33 @@ void ComputeSymGNN::set_displacements(const Fix *fix) {
 }
 
 /* ----------------------------------------------------------------------
+   A fix makes no averages while LAMMPS minimizes or reruns: it keeps the
+   last ones, while atoms move away from them
+------------------------------------------------------------------------- */
+
+void ComputeSymGNN::check_averages(const Fix *fix) {
+  std::uint64_t own[2] = {0, 0};  // of averages and of present positions, in any order of atoms
+  for (int i = 0; i < atom->nlocal; ++i) {
+    if (!(atom->mask[i] & fix->groupbit)) continue;
+    own[0] += checksum(fix->array_atom[i]);
+    own[1] += checksum(atom->x[i]);
+  }
+  decltype(averages_) now{update->ntimestep, {}};
+  MPI_Allreduce(own, now.checksums.data(), 2, MPI_UINT64_T, MPI_SUM, world);
+  const bool minimizes = update->whichflag == 2 && update->ntimestep != update->firststep;
+  const bool is_old = averages_.step >= 0 && averages_.step != now.step &&
+                      averages_.checksums[0] == now.checksums[0] &&
+                      averages_.checksums[1] != now.checksums[1];
+  if (minimizes || is_old)
+    error->all(FLERR,
+               "Fix " + positions_fix_id_ + " made no average for step " +
+                   std::to_string(update->ntimestep) +
+                   ": fixes do not average while LAMMPS minimizes or reruns; use a compute symgnn "
+                   "without positions there");
+  averages_ = now;
+}
+
+/* ----------------------------------------------------------------------
    Of an owned atom, in LAMMPS's units: its present or averaged position
 ------------------------------------------------------------------------- */
 
@@ -473,6 +524,22 @@ void ComputeSymGNN::add_owned() {
 }
 
 /* ----------------------------------------------------------------------
+   Barriers of other atoms are not computed
+------------------------------------------------------------------------- */
+
+void ComputeSymGNN::set_group() {
+  group_.resize(owned_rows_);
+  for (int row = 0; row < owned_rows_; ++row)
+    group_[row] = (atom->mask[atom_of_row_[row]] & groupbit) ? 1 : 0;
+  const bigint inside = std::count(group_.begin(), group_.end(), 1);
+  const bigint counts[2] = {inside, owned_rows_ - inside};
+  bigint anywhere[2];
+  MPI_Allreduce(counts, anywhere, 2, MPI_LMP_BIGINT, MPI_SUM, world);
+  in_group_ = anywhere[0];
+  outside_ = anywhere[1];
+}
+
+/* ----------------------------------------------------------------------
    Ghosts as their owners have them now. LAMMPS's own copies are older than
    what fixes do to atoms and box at the end of a step, and than what `set`
    does between runs. After commands that create, delete or move atoms they
@@ -480,6 +547,9 @@ void ComputeSymGNN::add_owned() {
 ------------------------------------------------------------------------- */
 
 void ComputeSymGNN::add_ghosts() {
+  together([this] {
+    if (comm != prepared_) throw symgnn::StructureError(NOT_YET_KNOWN);
+  });
   const int nlocal = atom->nlocal;
   const int nghost = atom->nghost;
   exchanged_width_ = GHOST_WIDTH;
@@ -512,10 +582,7 @@ void ComputeSymGNN::add_ghosts() {
                !(between_runs && square > far * far);
       if (copies) add_row(i, static_cast<int>(numbers[3]), numbers);
     }
-    if (!copies)
-      throw symgnn::StructureError(
-          "atoms were created, deleted or moved since the last run, and ranks do not know each "
-          "other's yet: give `run 0` before barriers are asked for");
+    if (!copies) throw symgnn::StructureError(NOT_YET_KNOWN);
   });
 }
 
@@ -527,10 +594,10 @@ void ComputeSymGNN::check_finite() {
   together([&] {
     for (int row = 0; row < owned_rows_; ++row)
       for (int k = 0; k < 3; ++k)
-        if (!std::isfinite(positions_[3 * static_cast<std::size_t>(row) + k]))
-          throw symgnn::StructureError(
-              "the position of " + name_of_row(row) +
-              " is not a finite number: the simulation blew up; try a shorter timestep");
+        if (!(std::abs(positions_[3 * static_cast<std::size_t>(row) + k]) <= symgnn::kFarthest))
+          throw symgnn::StructureError("the position of " + name_of_row(row) +
+                                       " is not a finite number, or far away: the simulation "
+                                       "blew up; try a shorter timestep");
   });
 }
 
@@ -557,8 +624,9 @@ std::vector<double> ComputeSymGNN::whole_box() {
 
   std::vector<double> barriers;
   together([&] {
-    barriers = annotator_->annotate(
-        {positions_.data(), species_.data(), static_cast<std::size_t>(owned_rows_), cell});
+    barriers = annotator_->annotate({positions_.data(), species_.data(),
+                                     static_cast<std::size_t>(owned_rows_), cell,
+                                     outside_ > 0 ? group_.data() : nullptr});
   });
   return barriers;
 }
@@ -574,12 +642,28 @@ std::vector<double> ComputeSymGNN::with_ghosts() {
 
   const c10::InferenceMode inference;
   const symgnn::ThreadsGuard threads(annotator_->options().threads);
+  symgnn::Model &model = annotator_->model();
+  symgnn::Edges graph;
+  together([&] {
+    if (owned_rows_ > 0) graph = find_graph();
+  });
+  std::vector<std::int32_t> layers_of_owned;
+  if (outside_ > 0) {
+    layers_of_owned = layers_of_rows(graph);
+    layers_of_owned.resize(owned_rows_);
+  }
   std::unique_ptr<symgnn::Evaluation> evaluation;  // none on a rank without rows
   together([&] {
-    evaluation = evaluate();
-    if (evaluation) evaluation->start();
+    if (owned_rows_ == 0) return;
+    const torch::Tensor species =
+        torch::from_blob(species_.data(), {static_cast<std::int64_t>(species_.size())},
+                         torch::kInt64)
+            .to(model.device());
+    evaluation = std::make_unique<symgnn::Evaluation>(model, species, std::move(graph), owned_rows_,
+                                                      annotator_->options().chunk, layers_of_owned);
+    evaluation->start();
   });
-  const std::int64_t layers = annotator_->model().metadata().layers;
+  const std::int64_t layers = model.metadata().layers;
   for (std::int64_t layer = 0; layer < layers; ++layer) {
     together([&] {
       if (evaluation) evaluation->step(layer);
@@ -593,7 +677,7 @@ std::vector<double> ComputeSymGNN::with_ghosts() {
     const torch::Tensor result = evaluation->finish();
     barriers.assign(result.data_ptr<double>(), result.data_ptr<double>() + result.numel());
     for (std::size_t k = 0; k < barriers.size(); ++k)
-      if (!std::isfinite(barriers[k]))
+      if (group_[k / outputs_] && !std::isfinite(barriers[k]))
         throw symgnn::StructureError("the model gives no finite number for " +
                                      name_of_row(static_cast<int>(k / outputs_)) +
                                      "; is the structure like those it was trained on?");
@@ -606,11 +690,8 @@ std::vector<double> ComputeSymGNN::with_ghosts() {
    that no layer works on them.
 ------------------------------------------------------------------------- */
 
-std::unique_ptr<symgnn::Evaluation> ComputeSymGNN::evaluate() {
-  if (owned_rows_ == 0) return nullptr;
-
-  symgnn::Model &model = annotator_->model();
-  const auto &metadata = model.metadata();
+symgnn::Edges ComputeSymGNN::find_graph() {
+  const auto &metadata = annotator_->model().metadata();
   const auto rows = static_cast<std::int64_t>(atom_of_row_.size());
   symgnn::Edges graph =
       symgnn::find_edges(positions_.data(), rows, owned_rows_, symgnn::Cell{}, metadata.cutoff,
@@ -631,11 +712,37 @@ std::unique_ptr<symgnn::Evaluation> ComputeSymGNN::evaluate() {
   atom_of_row_.resize(kept);
   species_.resize(kept);
   for (std::int64_t edge = 0; edge < edges; ++edge) neighbor[edge] = new_row[neighbor[edge]];
+  return graph;
+}
 
-  const torch::Tensor species =
-      torch::from_blob(species_.data(), {kept}, torch::kInt64).to(model.device());
-  return std::make_unique<symgnn::Evaluation>(model, species, std::move(graph), owned_rows_,
-                                              annotator_->options().chunk);
+/* ----------------------------------------------------------------------
+   In how many layers owned rows take part, so that the group's barriers
+   come out right, on other ranks too
+------------------------------------------------------------------------- */
+
+std::vector<std::int32_t> ComputeSymGNN::layers_of_rows(const symgnn::Edges &graph) {
+  const auto &metadata = annotator_->model().metadata();
+  const auto layers = static_cast<std::int32_t>(metadata.layers);
+  std::unique_ptr<symgnn::Dependencies> dependencies;  // none on a rank without rows
+  together([&] {
+    if (owned_rows_ == 0) return;
+    std::vector<std::int32_t> wanted(atom_of_row_.size(), 0);
+    for (int row = 0; row < owned_rows_; ++row) wanted[row] = group_[row] ? layers : 0;
+    dependencies = std::make_unique<symgnn::Dependencies>(graph, metadata.reach, std::move(wanted));
+  });
+  exchanged_width_ = 1;
+  for (std::int32_t layer = layers - 1; layer > 0; --layer) {
+    exchanged_.assign(static_cast<std::size_t>(atom->nlocal + atom->nghost), 0.0);
+    if (dependencies) {
+      dependencies->step(layer);
+      for (std::size_t row = 0; row < atom_of_row_.size(); ++row)
+        exchanged_[atom_of_row_[row]] = dependencies->layers()[row];
+    }
+    comm->reverse_comm(this, 1);
+    for (int row = 0; row < owned_rows_; ++row)
+      dependencies->layers()[row] = static_cast<std::int32_t>(exchanged_[atom_of_row_[row]]);
+  }
+  return dependencies ? std::move(dependencies->layers()) : std::vector<std::int32_t>();
 }
 
 /* ----------------------------------------------------------------------
@@ -709,6 +816,15 @@ void ComputeSymGNN::unpack_forward_comm(int n, int first, double *buffer) {
     exchange_fails_ = true;
   else
     std::copy_n(buffer, width * n, exchanged_.begin() + width * first);
+}
+
+int ComputeSymGNN::pack_reverse_comm(int n, int first, double *buffer) {
+  std::copy_n(exchanged_.begin() + first, n, buffer);
+  return n;
+}
+
+void ComputeSymGNN::unpack_reverse_comm(int n, int *list, double *buffer) {
+  for (int i = 0; i < n; ++i) exchanged_[list[i]] = std::max(exchanged_[list[i]], buffer[i]);
 }
 
 /* ---------------------------------------------------------------------- */

@@ -17,7 +17,7 @@ class Tensor;
 namespace symgnn {
 class Annotator;
 struct AnnotatorOptions;
-class Evaluation;
+struct Edges;
 }  // namespace symgnn
 
 namespace LAMMPS_NS {
@@ -36,6 +36,8 @@ class ComputeSymGNN : public Compute {
   void compute_peratom() override;
   int pack_forward_comm(int n, int *list, double *buffer, int pbc_flag, int *pbc) override;
   void unpack_forward_comm(int n, int first, double *buffer) override;
+  int pack_reverse_comm(int n, int first, double *buffer) override;
+  void unpack_reverse_comm(int n, int *list, double *buffer) override;
   double memory_usage() override;
 
  private:
@@ -47,11 +49,13 @@ class ComputeSymGNN : public Compute {
   class Fix *positions_fix() const;
   bool averages_exist(const class Fix *fix) const;
   void set_displacements(const class Fix *fix);
+  void check_averages(const class Fix *fix);
 
   void grow_output();
   std::array<double, 3> position_of(int i) const;
   void add_row(int i, int type, const double *position);
   void add_owned();
+  void set_group();
   void add_ghosts();
   void check_finite();
   std::string name_of_row(int row) const;
@@ -59,7 +63,8 @@ class ComputeSymGNN : public Compute {
   std::array<double, 12> box() const;
   std::vector<double> whole_box();
   std::vector<double> with_ghosts();
-  std::unique_ptr<symgnn::Evaluation> evaluate();
+  symgnn::Edges find_graph();
+  std::vector<std::int32_t> layers_of_rows(const symgnn::Edges &graph);
   void exchange_nodes(at::Tensor node);
   void assign_output(const std::vector<double> &barriers);
   void warn_if_novel(const std::vector<double> &barriers);
@@ -76,7 +81,12 @@ class ComputeSymGNN : public Compute {
   int ood_column_ = -1;                        ///< column of the novelty, if the model has it
   double angstrom_per_length_ = 1.0;
   double energy_per_ev_ = 1.0;
-  double cutoff_ = 0.0;  ///< in LAMMPS units of length
+  double cutoff_ = 0.0;             ///< in LAMMPS units of length
+  class Comm *prepared_ = nullptr;  ///< knew of ghosts' reach before the latest run
+  struct {
+    bigint step = -1;
+    std::array<std::uint64_t, 2> checksums{};  ///< of averages, and of present positions
+  } averages_;                                 ///< when they were last used
   bool warned_no_average_ = false;
   bool warned_far_average_ = false;
   bool warned_novel_ = false;
@@ -86,11 +96,14 @@ class ComputeSymGNN : public Compute {
   std::vector<std::int64_t> species_;
   std::vector<double> positions_;  ///< rows × 3, Å
   int owned_rows_ = 0;
+  std::vector<std::uint8_t> group_;    ///< of owned rows: is the atom in the group?
+  bigint in_group_ = 0, outside_ = 0;  ///< rows on all ranks
 
   /// What the latest barriers belong to: rows of owned atoms in their order, and the box.
   struct {
     std::vector<double> positions;
     std::vector<std::int64_t> species;
+    std::vector<std::uint8_t> group;
     std::array<double, 12> box{};
     std::vector<double> barriers;  ///< rows × outputs
   } latest_;
@@ -98,7 +111,7 @@ class ComputeSymGNN : public Compute {
   std::vector<double> displacements_;  ///< nlocal × 3 to averaged positions; empty without
 
   // Per-atom numbers that travel from owners to ghosts: positions and who they are, then node
-  // features.
+  // features; and from ghosts to owners: in how many layers they take part.
   std::vector<double> exchanged_;  ///< (nlocal + nghost) × exchanged_width_
   int exchanged_width_ = 0;
   bool exchanges_positions_ = false;  ///< the first three are positions: images are shifted

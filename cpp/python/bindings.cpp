@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <tuple>
 
 #include "core/annotator.h"
@@ -21,7 +22,8 @@ namespace {
 using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
 using Integers = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
 using Booleans = py::array_t<bool, py::array::c_style | py::array::forcecast>;
-using Input = std::tuple<Doubles, Integers, Doubles, Booleans>;
+using Flags = py::array_t<std::uint8_t, py::array::c_style | py::array::forcecast>;
+using Input = std::tuple<Doubles, Integers, Doubles, Booleans, std::optional<Flags>>;
 
 void check_shape(const py::array &array, const std::vector<py::ssize_t> &shape,
                  const std::string &name) {
@@ -55,12 +57,15 @@ void report_to_python(const py::object &report, std::int64_t layer, double share
 }
 
 Doubles annotate_one(symgnn::Annotator &annotator, const Input &input, const py::object &report) {
-  const auto &[positions, species, vectors, periodic] = input;
+  const auto &[positions, species, vectors, periodic, group] = input;
   const py::ssize_t n = positions.ndim() == 2 ? positions.shape(0) : -1;
   check_shape(positions, {n, 3}, "positions");
   check_shape(species, {n}, "species");
+  if (group) {
+    check_shape(*group, {n}, "group");
+  }
   const symgnn::Structure structure{positions.data(), species.data(), static_cast<std::size_t>(n),
-                                    make_cell(vectors, periodic)};
+                                    make_cell(vectors, periodic), group ? group->data() : nullptr};
   std::vector<double> values;
   {
     const py::gil_scoped_release unlocked;
@@ -178,8 +183,9 @@ PYBIND11_MODULE(_core, module) {
            py::arg("path"), py::arg("device") = "auto", py::arg("threads") = 0,
            py::arg("chunk") = 0, py::arg("skin") = 0.0)
       .def("annotate", &annotate, py::arg("structures"), py::arg("report") = py::none(),
-           "Barriers of structures (positions [N, 3], species [N], cell [3, 3], pbc [3]), Å: "
-           "a list of arrays [N, outputs], eV. report(layer, share): how far the work is.")
+           "Barriers of structures (positions [N, 3], species [N], cell [3, 3], pbc [3], group [N] "
+           "or None), Å: a list of arrays [N, outputs], eV. report(layer, share): how far the work "
+           "is.")
       .def_property_readonly(
           "metadata_json",
           [](const symgnn::Annotator &self) { return self.model().metadata().json; })

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from os import PathLike
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     Report = Callable[[int, float], None]
 
@@ -125,25 +125,37 @@ class Annotator:
         return str(self._core.device)
 
     def predict(
-        self, structures: Sequence[Atoms], *, report: Report | None = None
+        self,
+        structures: Sequence[Atoms],
+        *,
+        group: ArrayLike | None = None,
+        report: Report | None = None,
     ) -> list[NDArray[np.float64]]:
         """Predict without touching the structures.
 
         Args:
             structures: any number of them.
+            group: indices of the atoms whose barriers are wanted, or a mask [N], for every
+                structure; only what these depend on is computed. All atoms without it.
             report: called now and then while a large structure is worked on, with the layer of the
                 model (0 to ``layers`` − 1) and the share of it that is done. What it raises ends
                 the work, as Ctrl-C does.
 
         Returns:
-            One array [N, outputs] per structure, eV.
+            One array [N, outputs] per structure, eV; NaN for atoms outside the group.
 
         Raises:
-            StructureError: an element that the model lacks, no atoms, positions that are not
+            StructureError: a group with atoms that a structure lacks, an element that the model lacks, no atoms, positions that are not
                 finite, or a periodic cell without volume.
         """
         inputs = [
-            (atoms.positions, self._species_of(atoms), atoms.cell.array, atoms.pbc)
+            (
+                atoms.positions,
+                self._species_of(atoms),
+                atoms.cell.array,
+                atoms.pbc,
+                None if group is None else _mask(atoms, group),
+            )
             for atoms in structures
         ]
         predictions: list[NDArray[np.float64]] = self._core.annotate(inputs, report)
@@ -225,6 +237,19 @@ class Annotator:
 
     def __repr__(self) -> str:
         return f"Annotator({self.name!r}, device={self.device!r})"
+
+
+def _mask(atoms: Atoms, group: ArrayLike) -> NDArray[np.bool_]:
+    """Mask [N] of atoms that are given by their indices, or by a mask."""
+    chosen = np.asarray(group)
+    mask = np.zeros(len(atoms), dtype=bool)
+    try:
+        mask[chosen if chosen.size > 0 else []] = True
+    except IndexError as problem:
+        raise StructureError(
+            f"group: {problem}; give indices of atoms, or a mask of {len(atoms)} True and False"
+        ) from problem
+    return mask
 
 
 def _level_of_user() -> int:

@@ -212,30 +212,34 @@ class _Form:
 def _exported_form(model: SymGNN | DensityRegression | Mixture | Formula) -> _Form:
     if isinstance(model, SymGNN):
         config, layers = model.config, len(model.config.heads)
-        weights = _edge_weights([config.cutoff] * layers, None)
-        return _Form(ExportedSymGNN(model), layers, config.width, [ENERGY_BARRIER], weights)
+        reach = [config.cutoff] * layers
+        further = _edge_weights(reach, None) | {"reach": reach}
+        return _Form(ExportedSymGNN(model), layers, config.width, [ENERGY_BARRIER], further)
     if isinstance(model, Formula):
         outputs = [ENERGY_BARRIER, ENERGY_BARRIER_STD, ENERGY_BARRIER_OOD]
-        further = {"formula": formula_text(model)}
+        further = {"formula": formula_text(model), "reach": [model.cutoff] * model.layers}
         return _Form(model, model.layers, model.channels, outputs, further)
     module: ExportedMixture | ExportedDensityRegression
     if isinstance(model, Mixture):
         regression, module = model.regression, ExportedMixture(model)
-        reach = module.reach
+        explained_reach = module.reach
     else:
         regression, module = model, ExportedDensityRegression(model)
-        reach = module.explained.reach
+        explained_reach = module.explained.reach
     # Neither energies of dragging an atom nor where atoms relax to depend on weights of edges, so
     # that these would explain nothing.
     explained = regression.local.drag is None and regression.relaxation is None
     std = [ENERGY_BARRIER_STD] if regression.members > 1 else []
     limits = regression.label_range.tolist() if regression.label_range.isfinite().all() else None
+    further = _edge_weights(explained_reach, limits) if explained else {}
+    if isinstance(module, ExportedDensityRegression):
+        further |= {"reach": module.reach}
     return _Form(
         module,
         module.layers,
         module.channels,
         [ENERGY_BARRIER, *std, ENERGY_BARRIER_OOD],
-        _edge_weights(reach, limits) if explained else {},
+        further,
     )
 
 

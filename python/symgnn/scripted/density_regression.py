@@ -12,9 +12,13 @@ from torch import Tensor, nn
 
 from ..models.blocks import chosen_edges, edges_shorter_than
 from ..models.density_regression import DensityRegression, combine
+from ..models.embedded_atom import MARGIN
 from ..models.relaxation import STATE
 from ..models.shells import shell_sums
 from .weighted_density_regression import WeightedDensityRegression
+
+APPROACH = 1.5
+"""Å, by which hardly any pair of atoms of a glass comes nearer while it relaxes."""
 
 
 class ExportedDensityRegression(nn.Module):
@@ -57,6 +61,13 @@ class ExportedDensityRegression(nn.Module):
         self.passes = 0 if model.relaxation is None else model.relaxation.passes
         self.first_layer = 0 if model.relaxation is None else self.passes + 1
         self.layers = self.first_layer + 3
+        # Å, how far each layer reads what neighbors are: in the first of the regression elements.
+        averaged = config.shells[-1] + 0.5 * config.shell_ramp
+        self.reach = [config.cutoff, averaged, averaged]
+        if model.relaxation is not None:
+            forces = min(float(model.relaxation.forces.cutoff) + MARGIN, config.cutoff)
+            averaged = min(averaged + APPROACH, config.cutoff)
+            self.reach = [forces] * self.passes + [config.cutoff, config.cutoff, averaged, averaged]
         self.radial_cutoff = config.radial_cutoff
         self.explained = WeightedDensityRegression(model)
         self.elements, self.members, self.own = model.elements, model.members, model.own
