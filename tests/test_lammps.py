@@ -225,6 +225,7 @@ CHANGES = [
     "group gone id 1:40\ndelete_atoms group gone compress no",
     "create_atoms 1 single 1.0 1.0 1.0",
     "balance 1.0 shift xyz 10 1.0",
+    "comm_style tiled",
 ]
 
 

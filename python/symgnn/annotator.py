@@ -142,11 +142,12 @@ class Annotator:
                 the work, as Ctrl-C does.
 
         Returns:
-            One array [N, outputs] per structure, eV; NaN for atoms outside the group.
+            One array [N, outputs] per structure, eV (the novelty: 0 to 1); NaN for atoms outside
+            the group.
 
         Raises:
-            StructureError: a group with atoms that a structure lacks, an element that the model lacks, no atoms, positions that are not
-                finite, or a periodic cell without volume.
+            StructureError: a group with atoms that a structure lacks, an element that the model
+                lacks, no atoms, positions that are not finite, or a periodic cell without volume.
         """
         inputs = [
             (
@@ -301,7 +302,7 @@ class SymGNNCalculator(Calculator):
         properties: Sequence[str] | None = None,
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Fill ``results`` with every output of the model, arrays [N] in eV."""
+        """Fill ``results`` with every output of the model, arrays [N]: barriers in eV."""
         super().calculate(atoms, properties, system_changes)
         if self.atoms is None:
             raise StructureError("the calculator has no atoms; pass them, or set atoms.calc")
