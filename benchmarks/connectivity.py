@@ -20,10 +20,11 @@ import numpy as np
 from tqdm import tqdm
 
 from symgnn import read_structures
-from symgnn.landscape.events import chosen_atoms, seed_of, structure_checksum
+from symgnn.landscape.events import seed_of
 from symgnn.landscape.forces import Forces
 from symgnn.landscape.potential import Potential
 from symgnn.landscape.saddle import SaddleSettings, Search, search_saddle
+from symgnn.selection import chosen_atoms, structure_checksum
 
 if TYPE_CHECKING:
     from ase import Atoms

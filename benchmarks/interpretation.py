@@ -45,8 +45,8 @@ from symgnn.explain.statistics import (
     overlap,
     tables,
 )
-from symgnn.landscape.events import chosen_atoms
 from symgnn.samples import sample_glass
+from symgnn.selection import chosen_atoms
 from symgnn.structures import read_structures
 
 if TYPE_CHECKING:

@@ -20,10 +20,11 @@ from tqdm import tqdm
 
 from published_labels import GLASSES, RESULTS, SEARCHES_FILE
 from symgnn import read_structures
-from symgnn.landscape.events import Task, seed_of, structure_checksum
+from symgnn.landscape.events import Task, seed_of
 from symgnn.landscape.potential import Potential
 from symgnn.landscape.saddle import SaddleSettings
 from symgnn.landscape.workers import run_searches
+from symgnn.selection import structure_checksum
 
 
 def main() -> None:

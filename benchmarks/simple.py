@@ -18,6 +18,7 @@ model in the package. With --copies (of `thermal_copies.py`) it is applied to av
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,18 +28,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-import symgnn.operators  # noqa: F401  cuzr-fast runs on them
+import symgnn.models.formula
+import symgnn.operators  # cuzr-fast runs on them
+from comparison.glasses import code_of
 from relatives import families_of
 from symgnn.annotator import NOVEL, PRETRAINED, Annotator
 from symgnn.export import export_checkpoint
+from symgnn.files import written_whole
 from symgnn.graph import build_graph
 from symgnn.models.formula import Formula, FormulaConfig, Term
 from symgnn.structures import read_structures
 from symgnn.training.config import dump_config, preset
+from symgnn.training.dataset import checksum
 from symgnn.training.formula import fit_formula
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ase import Atoms
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cuzr-barriers"
 NAMES = [*(f"train{number}" for number in range(6)), "validation"]
@@ -94,44 +101,59 @@ def without(glasses: list[Glass], test: int) -> list[int]:
 
 
 def read_glass(name: str, family: int, folder: Path, terms: list[Term]) -> Glass:
-    """From FOLDER, or computed and kept there."""
-    path = folder / f"{name}.npz"
+    """From FOLDER, or computed and kept there as long as glass, terms and model stay the same."""
+    file, model = PUBLISHED / f"{name}.xyz", PRETRAINED / "cuzr-fast.pt"
+    (atoms,) = read_structures(file)
+    path = folder / f"{name}-{recipe(file, model, terms)}.npz"
     if not path.is_file():
-        atoms = read_structures(PUBLISHED / f"{name}.xyz")[0]
-        model = Formula(FormulaConfig(terms=terms)).float()
-        graph = build_graph(atoms, model.cutoff, ELEMENTS)
-        with torch.inference_mode():
-            node, edge = model.start(graph.species, graph.edge_vector)
-            node, _ = model.step(0, node, edge, graph.edge_index)
-            own = torch.cat([node[:, :-1], torch.as_tensor(foreign(atoms)).to(node)], dim=1)
-            model.terms = own.shape[1]
-            averages = []
-            for model.smoothing in SMOOTHING:
-                averages.append(model.step(1, own, edge, graph.edge_index)[0].numpy())
-            fast = torch.jit.load(PRETRAINED / "cuzr-fast.pt")
-            node, edge = fast.start(graph.species, graph.edge_vector)
-            for layer in range(Annotator("cuzr-fast").metadata["layers"]):
-                node, edge = fast.step(layer, node, edge, graph.edge_index)
-        np.savez(
-            path,
-            averages=averages,
-            own=own,
-            species=graph.species,
-            label=atoms.arrays["energy_barrier"],
-            fast=node[:, : fast.members],
+        columns = columns_of(atoms, model, terms)
+        with written_whole(path) as unfinished:
+            np.savez(unfinished, **columns)
+    with np.load(path) as content:
+        return Glass(
+            list(content["averages"].astype(np.float64)),
+            content["own"].astype(np.float64),
+            content["species"],
+            atoms.arrays["energy_barrier"],
+            content["fast"].astype(np.float64),
+            family,
         )
-    content = np.load(path)
-    return Glass(
-        list(content["averages"].astype(np.float64)),
-        content["own"].astype(np.float64),
-        content["species"],
-        content["label"],
-        content["fast"].astype(np.float64),
-        family,
-    )
 
 
-def foreign(atoms) -> np.ndarray:
+def recipe(file: Path, model: Path, terms: list[Term]) -> str:
+    """Text that changes when what is kept of a glass does, for the name of its file."""
+    told = [term.model_dump() for term in terms], SMOOTHING, FOREIGN
+    text = json.dumps(told) + code_of(symgnn.models.formula)
+    for path in (file, model):
+        text += checksum(path)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def columns_of(atoms: Atoms, model: Path, terms: list[Term]) -> dict[str, np.ndarray]:
+    """``averages``, ``own``, ``species`` and ``fast`` of a glass."""
+    formula = Formula(FormulaConfig(terms=terms)).float()
+    graph = build_graph(atoms, formula.cutoff, ELEMENTS)
+    with torch.inference_mode():
+        node, edge = formula.start(graph.species, graph.edge_vector)
+        node, _ = formula.step(0, node, edge, graph.edge_index)
+        own = torch.cat([node[:, :-1], torch.as_tensor(foreign(atoms)).to(node)], dim=1)
+        formula.terms = own.shape[1]
+        averages = []
+        for formula.smoothing in SMOOTHING:
+            averages.append(formula.step(1, own, edge, graph.edge_index)[0].numpy())
+        fast = torch.jit.load(model)
+        node, edge = fast.start(graph.species, graph.edge_vector)
+        for layer in range(Annotator(str(model)).metadata["layers"]):
+            node, edge = fast.step(layer, node, edge, graph.edge_index)
+    return {
+        "averages": np.array(averages),
+        "own": own.numpy(),
+        "species": graph.species.numpy(),
+        "fast": node[:, : fast.members].numpy(),
+    }
+
+
+def foreign(atoms: Atoms) -> np.ndarray:
     """Quantities [N, 4] of FOREIGN."""
     from ovito.io.ase import ase_to_ovito
     from ovito.modifiers import VoronoiAnalysisModifier

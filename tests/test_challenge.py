@@ -141,6 +141,75 @@ def test_the_baseline_predicts_no_structure_from_its_own_labels(
         assert copper == pytest.approx(np.nanmean(np.concatenate(labels)), abs=1e-6)
 
 
+@pytest.fixture(scope="module")
+def later(glasses: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The glass ``quick`` a moment later, with labels that tell those of the first."""
+    (atoms,) = read_structures(glasses / "quick.xyz")
+    atoms.rattle(0.05, seed=7)
+    path = tmp_path_factory.mktemp("later") / "later.xyz"
+    write_structures(path, [atoms])
+    return path
+
+
+def test_nearly_the_same_structures_are_left_out_together(
+    glasses: Path, later: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "challenge"
+    files = [str(glasses / "old.xyz"), str(glasses / "quick.xyz"), str(later)]
+    assert run(["challenge", "pack", *files, "-o", str(folder)]) == 0
+    assert "later, quick: nearly the same structure, and left out" in capsys.readouterr().err
+    splits = json.loads((folder / "splits.json").read_text())
+    assert {fold["predict"]: fold["train"] for fold in splits["cross_validation"]} == {
+        "later": ["old"],
+        "old": ["later", "quick"],
+        "quick": ["old"],
+    }
+    found = read_labels(folder)
+    example = read_submission([folder / "example_cross_validation.csv"], found)
+    old = found.structures["old"]
+    expected = np.nanmean(old.arrays["energy_barrier"][old.symbols == "Cu"])
+    for name in ("later", "quick"):
+        copper = example[name].barrier[found.structures[name].symbols == "Cu"]
+        assert copper == pytest.approx(expected, abs=1e-6)
+
+
+def test_relatives_alone_are_one_structure(
+    glasses: Path, later: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(glasses / "quick.xyz"), str(later)]
+    line = complaint(capsys, "pack", *files, "-o", str(tmp_path / "challenge"))
+    assert "later, quick: all are nearly the same structure; add another glass" in line
+    words = [*files, "--hidden", str(glasses / "old.xyz"), "-o", str(tmp_path / "challenge")]
+    assert run(["challenge", "pack", *words]) == 0
+    splits = json.loads((tmp_path / "challenge" / "splits.json").read_text())
+    assert splits["cross_validation"] == []
+
+
+def test_a_hidden_structure_has_no_open_relative(
+    glasses: Path, later: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(glasses / "old.xyz"), str(glasses / "quick.xyz"), "--hidden", str(later)]
+    line = complaint(capsys, "pack", *files, "-o", str(tmp_path / "challenge"))
+    assert "later is nearly the same structure as quick, whose labels are open" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_challenge_with_the_folds_of_before_is_scored_as_before(
+    glasses: Path, later: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "challenge"
+    files = [str(glasses / "old.xyz"), str(glasses / "quick.xyz"), str(later)]
+    assert run(["challenge", "pack", *files, "-o", str(folder)]) == 0
+    splits = json.loads((folder / "splits.json").read_text())
+    for fold in splits["cross_validation"]:  # each without itself alone
+        fold["train"] = sorted({"later", "old", "quick"} - {fold["predict"]})
+    (folder / "splits.json").write_text(json.dumps(splits))
+    (folder / "checksums.txt").unlink()
+    write_checksums(folder)
+    assert run(["challenge", "verify", str(folder)]) == 0
+    assert score([folder / "example_cross_validation.csv"], folder).baseline is not None
+
+
 def test_density_regression_beats_element_means(
     glasses: Path, tmp_path: Path, challenge: Path
 ) -> None:

@@ -13,16 +13,10 @@ import pytest
 from ase.build import bulk
 
 from symgnn.errors import StructureError, SymGNNError
-from symgnn.landscape.events import (
-    Catalog,
-    Origin,
-    Task,
-    chosen_atoms,
-    seed_of,
-    structure_checksum,
-)
+from symgnn.landscape.events import Catalog, Origin, Task, seed_of
 from symgnn.landscape.labels import label_columns, labeled
 from symgnn.landscape.saddle import SaddleSettings, Search
+from symgnn.selection import chosen_atoms, structure_checksum
 
 if TYPE_CHECKING:
     from pathlib import Path

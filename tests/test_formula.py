@@ -23,7 +23,7 @@ from symgnn.export import export_model
 from symgnn.graph import Graph, build_graph
 from symgnn.models.formula import QUANTITIES, Formula, FormulaConfig, Term, formula_text
 from symgnn.samples import sample_glass
-from symgnn.training.checkpoint import load_checkpoint, restore_model
+from symgnn.training.checkpoint import load_checkpoint, restore_model, save_checkpoint
 from symgnn.training.config import parse_config, preset
 from symgnn.training.formula import fit_formula
 from tiny_regression import ELEMENTS, write_labeled
@@ -293,6 +293,28 @@ def test_uncertainty_and_spread_are_those_of_glasses_left_out(tmp_path: Path) ->
     assert (model(*graph_of(hot).inputs)[:, 2] > 0.5).float().mean() > 0.9
 
 
+def test_the_spread_is_that_of_three_known_fits(tmp_path: Path) -> None:
+    """One glass in three orders: what two of them are fitted by is the mean of their formulas."""
+    generator, factors, shifts = np.random.default_rng(0), np.array([1.0, 1.2, 1.8]), [0, 0.3, 0.9]
+    glasses = [GLASSES[0][generator.permutation(len(GLASSES[0]))] for _ in factors]
+    labels = []
+    for atoms, factor, shift in zip(glasses, factors, shifts, strict=True):
+        intercept = INTERCEPT[(atoms.numbers == 40).astype(int)]
+        labels.append(factor * (truth(atoms) - intercept) + intercept + shift)
+    write_labeled(tmp_path / "train.xyz", glasses, labels)
+    result, model = fit_files(tmp_path)
+    assert result.relatives == []
+    left_out = np.array([1.5, 1.4, 1.1]), np.array([0.6, 0.45, 0.15])
+    factor_spread, shift_spread = (
+        np.sqrt(((values - values.mean()) ** 2).sum() / 2) for values in left_out
+    )
+    # Float32 quantities, and five printed digits.
+    np.testing.assert_allclose(
+        model.coefficient_spread.numpy(), factor_spread * np.abs(COEFFICIENT), rtol=1e-3
+    )
+    np.testing.assert_allclose(model.intercept_spread.numpy(), shift_spread, rtol=1e-2)
+
+
 def test_atoms_with_equal_surroundings_have_a_novelty(tmp_path: Path) -> None:
     glasses, generator = [], np.random.default_rng(0)
     for atoms in GLASSES:  # shuffled, since they all come from one lattice
@@ -331,6 +353,20 @@ def test_what_cannot_be_fitted(
         fit_files(tmp_path, data)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_formula_replaces_a_formula_only(tmp_path: Path) -> None:
+    write_labeled(tmp_path / "train.xyz", GLASSES, [truth(atoms) for atoms in GLASSES])
+    for _ in range(2):
+        fit_files(tmp_path)
+    best = tmp_path / "run" / "best.ckpt"
+    content = load_checkpoint(best)
+    content["config"]["model"]["architecture"] = "mixture"
+    save_checkpoint(best, content)
+    before = best.read_bytes()
+    with pytest.raises(ConfigError, match=r"run holds a run of architecture mixture, not formula"):
+        fit_files(tmp_path)
+    assert best.read_bytes() == before
 
 
 def test_an_element_without_labels_is_refused(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import pytest
 
 from symgnn import read_structures
 from symgnn.cli import run
-from symgnn.landscape.events import Catalog, structure_checksum
+from symgnn.landscape.events import Catalog
 from symgnn.landscape.forces import Forces
 from symgnn.landscape.labels import labeled
 from symgnn.landscape.potential import Potential
 from symgnn.landscape.saddle import SaddleSettings
 from symgnn.open_data import GLASSES, open_data
+from symgnn.selection import structure_checksum
 from symgnn.training.config import preset
 from symgnn.training.dataset import label_of
 from symgnn.training.formula import fit_formula

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
+import resource
 import sys
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from symgnn.structures import (
     iterate_structures,
     read_structure,
     read_structures,
+    stem_of,
     write_structures,
 )
 
@@ -105,6 +108,25 @@ def test_wrong_element_names_for_a_data_file(
     path = written(tmp_path / "glass.data", DATA.format(labels="", copper="", zirconium=""))
     with pytest.raises(StructureError, match=remark):
         read_structures(path, elements=elements)
+
+
+@pytest.mark.parametrize(
+    ("sound", "damaged", "remark"),
+    [
+        ("\n1 1 1.0", f"\n{'9' * 30} 1 1.0", "damaged or unusual"),
+        ("\n1 1 1.0", f"\n1 {'9' * 30} 1.0", "damaged or unusual"),
+        ("4 atoms", f"{'9' * 15} atoms", "damaged or unusual"),
+        ("1 63.546", f"{'9' * 5000} 63.546", "does not name the elements"),
+    ],
+)
+def test_a_data_file_of_huge_numbers_is_named(
+    tmp_path: Path, sound: str, damaged: str, remark: str
+) -> None:
+    text = DATA.format(labels="", copper=" # Cu", zirconium=" # Zr")
+    assert sound in text
+    path = written(tmp_path / "glass.data", text.replace(sound, damaged))
+    with pytest.raises(StructureError, match=remark):
+        read_structures(path)
 
 
 # --- LAMMPS dumps -----------------------------------------------------------------------------
@@ -207,6 +229,7 @@ def test_one_of_several_structures_is_chosen(tmp_path: Path) -> None:
         read_structure(single, index=5)
 
 
+HUGE = "9" * 30
 GOOD = frame("orthogonal", "x y z", np.full((4, 3), 0.25), 0, False)
 
 
@@ -222,6 +245,10 @@ GOOD = frame("orthogonal", "x y z", np.full((4, 3), 0.25), 0, False)
         (f"ITEM: UNITS\nlj\n{GOOD}", ["Cu", "Zr"], "units lj"),
         (GOOD.replace("id type", "id kind"), ["Cu", "Zr"], "no type column"),
         (GOOD.replace("pp ff pp\n-5.0", "pp ff pp\nleft"), ["Cu", "Zr"], "not numbers"),
+        (GOOD.replace("ATOMS\n4", "ATOMS\n-5"), ["Cu", "Zr"], "-5 as the number of atoms"),
+        (GOOD.replace("ATOMS\n4", f"ATOMS\n{HUGE}"), ["Cu", "Zr"], "999 as the number of atoms"),
+        (f"ITEM: UNITS\n{GOOD}", ["Cu", "Zr"], "UNITS without the name"),
+        (re.sub(r"(\n\d [12]) \S+", r"\1 left", GOOD), ["Cu", "Zr"], "x y z are not all numbers"),
     ],
 )
 def test_damaged_dumps_are_named(
@@ -355,6 +382,27 @@ def test_a_dump_has_whole_numbers_where_lammps_reads_them(tmp_path: Path, timest
     assert atoms.arrays["id"].tolist() == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "column", [["a", "b"], [1.5, 2.5], [[1, 1, 1], [2, 2, 2]], [True, True], [0, 0]]
+)
+def test_only_numbers_from_one_up_are_types_of_a_dump(tmp_path: Path, column: list) -> None:
+    pair = Atoms("ZrCu", positions=[[0, 0, 0], [0, 0, 3]], cell=[9, 9, 9], pbc=True)
+    pair.set_array("type", np.array(column))
+    pair.set_array("id", np.array([[4, 4], [5, 5]]))
+    write_structures(tmp_path / "pair.dump", [pair])
+    (atoms,) = read_structures(tmp_path / "pair.dump", elements=["Cu", "Zr"])
+    assert atoms.get_chemical_symbols() == ["Zr", "Cu"]
+    pair.arrays["type"] = np.array([3, 1], dtype=np.int32)
+    write_structures(tmp_path / "pair.dump", [pair])
+    assert read_structures(tmp_path / "pair.dump")[0].arrays["type"].tolist() == [3, 1]
+
+
+def test_a_column_never_takes_the_place_of_the_elements(tmp_path: Path) -> None:
+    text = GOOD.replace("c_stress", "numbers")
+    (atoms,) = read_structures(written(tmp_path / "a.dump", text), elements=["Cu", "Zr"])
+    assert atoms.get_chemical_symbols() == ["Cu", "Zr"] * 2
+
+
 def test_a_molecule_without_a_cell_goes_into_a_dump(tmp_path: Path) -> None:
     pair = Atoms("CuZr", positions=[[0, 0, 0], [2.5, 0, 0]])
     write_structures(tmp_path / "pair.dump", [pair])
@@ -374,6 +422,12 @@ def test_csv(tmp_path: Path, annotated: Atoms) -> None:
     assert element == annotated.get_chemical_symbols()[-1]
     np.testing.assert_allclose([float(x), float(y), float(z)], annotated.positions[-1])
     assert float(barrier) == pytest.approx(annotated.arrays["energy_barrier"][-1])
+
+
+def test_the_stem_of_a_file_has_no_suffix_and_no_folder() -> None:
+    names = ["-", "run/glass.dump.gz", Path("glass.v2.xyz"), "glass.data.XZ", "glass"]
+    stems = ["structure", "glass", "glass.v2", "glass", "glass"]
+    assert [stem_of(name) for name in names] == stems
 
 
 def test_formats_are_known_by_their_suffix() -> None:
@@ -414,6 +468,35 @@ def test_an_interruption_keeps_what_was_written(
         raise KeyboardInterrupt
     assert writer.partial is None
     assert [file.name for file in tmp_path.iterdir()] == [f"glass.partial.{ending}"]
+
+
+@pytest.mark.parametrize("ending", ["xyz", "xyz.gz"])
+def test_a_disk_that_fills_up_at_the_end_leaves_no_hidden_file(
+    tmp_path: Path, annotated: Atoms, ending: str
+) -> None:
+    del annotated[40:]  # few enough that all of them wait in buffers until the file is closed
+    path, limit = tmp_path / f"glass.{ending}", resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(SymGNNError, match="cannot write"), StructureWriter(path) as writer:  # noqa: PT012
+            writer.write(annotated)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert writer.count == 1
+    assert writer.partial == tmp_path / f"glass.partial.{ending}"
+    assert list(tmp_path.iterdir()) == [writer.partial]
+
+
+def test_a_name_that_is_taken_meanwhile_costs_no_structures(
+    tmp_path: Path, annotated: Atoms
+) -> None:
+    path = tmp_path / "glass.xyz"
+    with pytest.raises(SymGNNError, match="cannot write"), StructureWriter(path) as writer:  # noqa: PT012
+        writer.write(annotated)
+        path.mkdir()
+    assert writer.partial == tmp_path / "glass.partial.xyz"
+    assert len(read_structures(writer.partial)) == 1
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["glass.partial.xyz", "glass.xyz"]
 
 
 def test_unwritable_places_are_named(tmp_path: Path, annotated: Atoms) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from .annotator import Annotator
 from .errors import DatasetError, StructureError, SymGNNError
 from .files import make_folder
 from .keys import ENERGY_BARRIER, ENERGY_BARRIER_STD, MODEL, PREDICTIONS
-from .structures import STANDARD_STREAM, read_structures, write_structures
+from .structures import STANDARD_STREAM, read_structures, stem_of, write_structures
 from .training.dataset import checksum, label_candidates, label_of
 from .training.metrics import (
     Intervals,
@@ -27,14 +26,13 @@ from .training.metrics import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from ase import Atoms
     from numpy.typing import NDArray
 
 LABEL_SUFFIX = "_label"
 """Appended to the label's column name in written predictions, where a prediction has that name."""
-
-_COMPRESSIONS = (".gz", ".bz2", ".xz")
 
 
 @dataclass(frozen=True)
@@ -240,7 +238,7 @@ def _evaluate(
 def _targets(files: Sequence[Path], folder: Path) -> list[Path]:
     """``run/glass.dump.gz`` → ``folder/glass.xyz``; standard input is called ``structure``."""
     make_folder(folder)
-    targets = [folder / f"{_stem(file)}.xyz" for file in files]
+    targets = [folder / f"{stem_of(file)}.xyz" for file in files]
     repeated = [target for target, count in Counter(targets).items() if count > 1]
     if repeated:
         raise SymGNNError(
@@ -253,10 +251,3 @@ def _targets(files: Sequence[Path], folder: Path) -> list[Path]:
                 f"predictions would replace the input {file}: choose another folder for them"
             )
     return targets
-
-
-def _stem(file: Path) -> str:
-    name = file.name
-    for compression in _COMPRESSIONS:
-        name = name.removesuffix(compression)
-    return "structure" if name == "-" else Path(name).stem

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import sys
 from typing import IO, TYPE_CHECKING
 
 import numpy as np
@@ -24,9 +25,19 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _POSITION_COLUMNS = (("x", "y", "z"), ("xu", "yu", "zu"), ("xs", "ys", "zs"), ("xsu", "ysu", "zsu"))
+_ARRAYS_OF_ASE = ("numbers", "positions")  # a column of that name would take their place
 _UNITS_IN_ANGSTROM = ("metal", "real")
 _DATA_HEADER = re.compile(r"^\s*\d+\s+atoms\s*(#.*)?$", re.MULTILINE)
 _DATA_TYPES = re.compile(r"^\s*(\d+)\s+atom\s+types", re.MULTILINE)
+_UNREADABLE_DATA = (  # what ASE's reader meets in a damaged file
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    StopIteration,
+    UnboundLocalError,
+)
 _BOX_LOW = re.compile(r"^\s*(\S+)\s+\S+\s+([xyz])lo\s+\2hi", re.MULTILINE)
 
 
@@ -91,7 +102,7 @@ def _frames(file: IO[str]) -> Iterator[tuple[list[str], list[str]]]:
             yield header, list(itertools.islice(file, count))
             header = []
         elif len(header) > 1 and header[-2].startswith("ITEM: NUMBER OF ATOMS"):
-            count = _integer(line)
+            count = _number_of_atoms(line)
     if header:
         yield header, []
 
@@ -103,6 +114,13 @@ def _integer(line: str) -> int:
         raise StructureError(f"damaged dump: {line.strip()!r} where a number belongs") from None
 
 
+def _number_of_atoms(line: str) -> int:
+    count = _integer(line)
+    if not 0 <= count <= sys.maxsize:
+        raise StructureError(f"damaged dump: {count} as the number of atoms")
+    return count
+
+
 def _parse_frame(header: list[str], rows: list[str], elements: Sequence[str] | None) -> Atoms:
     timestep, count = 0, None
     cell, origin, pbc = np.zeros((3, 3)), np.zeros(3), [False] * 3
@@ -112,9 +130,11 @@ def _parse_frame(header: list[str], rows: list[str], elements: Sequence[str] | N
         if item.startswith("ITEM: TIMESTEP") and values:
             timestep = _integer(values[0])
         elif item.startswith("ITEM: NUMBER OF ATOMS") and values:
-            count = _integer(values[0])
+            count = _number_of_atoms(values[0])
         elif item.startswith("ITEM: BOX BOUNDS"):
             cell, origin, pbc = _parse_box(item.split()[3:], values)
+        elif item.startswith("ITEM: UNITS") and not values:
+            raise StructureError("damaged dump: ITEM: UNITS without the name of the units")
         elif item.startswith("ITEM: UNITS") and values[0].strip() not in _UNITS_IN_ANGSTROM:
             raise StructureError(
                 f"the dump is in LAMMPS units {values[0].strip()}, but lengths in Å are needed:"
@@ -209,7 +229,12 @@ def _frame_to_atoms(
         raise StructureError(
             "the dump has no positions: write columns x y z, xu yu zu, xs ys zs or xsu ysu zsu"
         )
-    positions = np.column_stack([columns[name] for name in names]).astype(np.float64)
+    try:
+        positions = np.column_stack([columns[name] for name in names]).astype(np.float64)
+    except ValueError:
+        raise StructureError(
+            f"damaged dump: the columns {' '.join(names)} are not all numbers"
+        ) from None
     if names[0].startswith("xs"):
         positions = positions @ cell + origin
     atoms = Atoms(
@@ -221,7 +246,7 @@ def _frame_to_atoms(
         info={"timestep": timestep},
     )
     for name, column in columns.items():
-        if name not in (*names, "element") and column.dtype.kind in "if":
+        if name not in (*names, *_ARRAYS_OF_ASE, "element") and column.dtype.kind in "if":
             atoms.set_array(name, column)
     return atoms
 
@@ -269,20 +294,23 @@ def check_elements(elements: Sequence[str]) -> None:
 
 
 def write_dump(file: IO[str], atoms: Atoms, columns: Sequence[str], timestep: int) -> None:
-    """Append one frame in LAMMPS's text dump format, ids from the ``id`` array or 1 … N.
+    """Append one frame in LAMMPS's text dump format.
 
     Args:
         file: open text file.
-        atoms: N atoms; the ``type`` array is kept, otherwise types number the elements
+        atoms: N atoms; an ``id`` array of N whole numbers is kept, otherwise ids are 1 … N; so is
+            a ``type`` array of N numbers from 1 up, otherwise types number the elements
             alphabetically.
         columns: names of [N] arrays to write after the position.
         timestep: written when the structure does not know its own, a whole number.
     """
     symbols = np.array(atoms.get_chemical_symbols())
-    ids = atoms.arrays.get("id", np.empty(0))
-    if ids.dtype.kind not in "iu":  # a column of another program, which means something else
+    ids = _whole_numbers(atoms, "id")
+    if ids is None:
         ids = np.arange(1, len(atoms) + 1)
-    types = atoms.arrays.get("type", np.unique(symbols, return_inverse=True)[1] + 1)
+    types = _whole_numbers(atoms, "type")
+    if types is None or types.min(initial=1) < 1:
+        types = np.unique(symbols, return_inverse=True)[1] + 1
     values = [np.asarray(atoms.arrays[name], dtype=np.float64) for name in columns]
     own = atoms.info.get("timestep")
     step = own if isinstance(own, int | np.integer) and not isinstance(own, bool) else timestep
@@ -294,6 +322,15 @@ def write_dump(file: IO[str], atoms: Atoms, columns: Sequence[str], timestep: in
         number, kind, symbol, (x, y, z), *numbers = row
         extra = "".join(f" {value:.8g}" for value in numbers)
         file.write(f"{number} {kind} {symbol} {x:.10g} {y:.10g} {z:.10g}{extra}\n")
+
+
+def _whole_numbers(atoms: Atoms, name: str) -> NDArray[np.integer] | None:
+    """Array of that name, [N]; None also where another program means something else by it."""
+    values = atoms.arrays.get(name)
+    if values is None or values.ndim != 1 or values.dtype.kind not in "iu":
+        return None
+    whole: NDArray[np.integer] = values
+    return whole
 
 
 def _box_bounds(atoms: Atoms) -> str:
@@ -359,8 +396,10 @@ def read_data(file: IO[str], elements: Sequence[str] | None) -> Atoms:
         atoms: Atoms = read_lammps_data(
             io.StringIO(text), Z_of_type=numbers, read_image_flags=False
         )
-    except (ValueError, KeyError, IndexError, RuntimeError, StopIteration, UnboundLocalError) as e:
-        raise StructureError(f"damaged or unusual LAMMPS data file: {e or type(e).__name__}") from e
+    except _UNREADABLE_DATA as e:
+        raise StructureError(
+            f"damaged or unusual LAMMPS data file: {str(e) or type(e).__name__}"
+        ) from e
     low = {axis: float(value) for value, axis in _BOX_LOW.findall(text)}
     if len(low) == 3:
         atoms.set_celldisp([low["x"], low["y"], low["z"]])
@@ -370,8 +409,8 @@ def read_data(file: IO[str], elements: Sequence[str] | None) -> Atoms:
 def _elements_named_in(text: str, types: int) -> list[str] | None:
     """Element of each type from ``Atom Type Labels`` or from comments in ``Masses``."""
     for section, pattern in (
-        ("Atom Type Labels", r"^\s*(\d+)\s+([A-Z][a-z]?)\s*(?:#.*)?$"),
-        ("Masses", r"^\s*(\d+)\s+\S+\s*#\s*([A-Z][a-z]?)\s*$"),
+        ("Atom Type Labels", r"^\s*(\d{1,9})\s+([A-Z][a-z]?)\s*(?:#.*)?$"),
+        ("Masses", r"^\s*(\d{1,9})\s+\S+\s*#\s*([A-Z][a-z]?)\s*$"),
     ):
         start = re.search(rf"^\s*{section}\b.*$", text, re.MULTILINE)
         if start is None:
@@ -384,6 +423,8 @@ def _elements_named_in(text: str, types: int) -> list[str] | None:
             if match is None:
                 break
             named[int(match.group(1))] = match.group(2)
+        if len(named) < types:
+            continue
         symbols = [named.get(kind, "") for kind in range(1, types + 1)]
         if symbols and all(atomic_numbers.get(symbol, 0) > 0 for symbol in symbols):
             return symbols

@@ -247,9 +247,9 @@ def write_structures(
 class StructureWriter:
     """Writes structures one at a time, and gives the file its name when all are written.
 
-    A block that ends with an exception, Ctrl-C included, leaves the structures written so far in
-    ``partial``, a file beside the target (``glass.xyz`` → ``glass.partial.xyz``), and whatever
-    lay under the final name before as it was.
+    A block that ends with an exception, Ctrl-C included, or a disk that fills up as the file is
+    closed, leaves what was written so far in ``partial``, a file beside the target (``glass.xyz``
+    → ``glass.partial.xyz``), and whatever lay under the final name before as it was.
     """
 
     def __init__(self, path: str | Path, format: str | None = None) -> None:
@@ -302,12 +302,19 @@ class StructureWriter:
     ) -> None:
         if self._standard:
             return
-        if error is None:
+        if error is not None:
+            self._keep_partial()
+            return
+        try:
             with cannot_write(self.path):
                 self._file.close()
                 if self._replace:
                     self._unfinished.replace(self._target)
-            return
+        except BaseException:
+            self._keep_partial()
+            raise
+
+    def _keep_partial(self) -> None:
         with suppress(OSError):
             self._file.close()
         if not self._replace:
@@ -345,6 +352,11 @@ def uncompressed(path: str | Path) -> Path:
     """``glass.xyz.gz`` → ``glass.xyz``; any other name as it is."""
     path = Path(path)
     return path.with_suffix("") if path.suffix.lower() in _COMPRESSIONS else path
+
+
+def stem_of(path: str | Path) -> str:
+    """``run/glass.dump.gz`` → ``glass``; standard input is called ``structure``."""
+    return "structure" if str(path) == STANDARD_STREAM else uncompressed(path).stem
 
 
 def _frame_writer(format: str) -> _AppendFrame:
@@ -400,6 +412,3 @@ _FRAME_WRITERS: dict[str, _AppendFrame] = {
     "lammps-dump": _append_dump,
     "csv": _append_csv,
 }
-
-OUTPUT_FORMATS = tuple(_FRAME_WRITERS)
-"""Formats that :func:`write_structures` offers."""

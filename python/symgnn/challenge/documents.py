@@ -64,8 +64,9 @@ Atoms whose label is NaN do not count.
 """
 
 _CROSS_VALIDATION = (
-    "- **Cross-validation.** Predict each structure of `train/` with a model that has not seen\n"
-    "  it, nor chosen anything by it. You have these labels: this track rests on your word.\n"
+    "- **Cross-validation.** Predict each structure of `train/` with a model that was fitted to\n"
+    "  those that `{splits}` lists for it, and chosen by these alone: neither the structure nor\n"
+    "  what is nearly the same. You have these labels: this track rests on your word.\n"
     "  `symgnn challenge score SUBMISSION.csv --labels .` scores it. Example: `{file}`."
 )
 _HELD_OUT = (
@@ -111,7 +112,9 @@ def readme(about: dict[str, Any]) -> str:
         checksums=CHECKSUMS,
         splits=SPLITS,
         tracks="\n".join(
-            text.format(file=EXAMPLES[track]) for track, text in texts.items() if track in scores
+            text.format(file=EXAMPLES[track], splits=SPLITS)
+            for track, text in texts.items()
+            if track in scores
         ),
         example=example,
         baseline=about["baseline"]["name"],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from symgnn.errors import DatasetError, SymGNNError
 from symgnn.keys import ENERGY_BARRIER
-from symgnn.landscape.events import structure_checksum
+from symgnn.selection import structure_checksum
 from symgnn.structures import read_structures
 from symgnn.training.dataset import checksum
 

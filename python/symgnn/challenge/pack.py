@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +33,13 @@ from symgnn.challenge.score import compare
 from symgnn.challenge.submission import write_submission
 from symgnn.errors import DatasetError, SymGNNError
 from symgnn.files import cannot_write, make_folder, unfinished_path
-from symgnn.graph import check_finite
+from symgnn.graph import build_graph, check_finite
 from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
-from symgnn.landscape.events import structure_checksum
+from symgnn.models import DensityRegressionConfig
+from symgnn.selection import structure_checksum
 from symgnn.structures import read_structures, write_structures
 from symgnn.training.dataset import checksum, read_labeled
+from symgnn.training.relatives import families
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from symgnn.challenge.submission import Prediction
     from symgnn.evaluation import Evaluation
 
+_CUTOFF = DensityRegressionConfig().cutoff
+"""Å; relatives are those that `symgnn train --preset densities` finds."""
 _NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?")
 
 
@@ -67,6 +71,8 @@ class Packed:
     """The organizer's file; None without held-out structures."""
     baseline: dict[str, Evaluation]
     """By track."""
+    relatives: list[list[str]]
+    """Training structures that are nearly the same, and left out together."""
 
 
 def pack(
@@ -92,7 +98,8 @@ def pack(
 
     Raises:
         DatasetError: a file without usable labels, several structures in a file, names that are
-            the same or no words, or fewer than two structures altogether.
+            the same or no words, a hidden structure that is nearly one of the training structures,
+            or fewer than two structures that are not nearly the same.
         StructureError: positions or a cell that are not finite.
         SymGNNError: the folder or the labels exist, or cannot be written.
     """
@@ -121,7 +128,7 @@ def pack(
         for parent in missing:  # that nothing came to lie in
             with suppress(OSError):
                 parent.rmdir()
-    return Packed(packed.challenge, secret if hidden else None, packed.baseline)
+    return replace(packed, labels=secret if hidden else None)
 
 
 def _named(files: Sequence[Path], hidden: Sequence[Path]) -> dict[str, tuple[str, Path]]:
@@ -164,6 +171,9 @@ class _Packer:
             self.parts[part][name] = self._labeled(name, path)
         self._write_structures()
         self._refuse_copies()
+        self.family = self._families()
+        self._refuse_relatives()
+        self.folds = self._folds()
         self._write_json(SPLITS, self._splits())
         challenge = identity(self.parts)
         for structures in self.parts.values():
@@ -184,7 +194,7 @@ class _Packer:
         write_checksums(self.folder)
         if self.parts[HELD_OUT]:
             self._write_secret(secret, predictions[HELD_OUT])
-        return Packed(challenge, None, scores)
+        return Packed(challenge, None, scores, self._relatives())
 
     def _labeled(self, name: str, path: Path) -> Atoms:
         """Elements, cell, positions and labels, and nothing else that the file may tell."""
@@ -224,24 +234,56 @@ class _Packer:
                 if other != name:
                     raise DatasetError(f"{name} has the atoms of {other}: leave one of them out")
 
+    def _families(self) -> dict[str, int]:
+        """Number of the family of each structure, by name."""
+        structures = self.parts[TRAIN] | self.parts[HELD_OUT]
+        elements = sorted({symbol for atoms in structures.values() for symbol in atoms.symbols})
+        graphs = [build_graph(atoms, _CUTOFF, elements) for atoms in structures.values()]
+        return dict(zip(structures, families(graphs), strict=True))
+
+    def _refuse_relatives(self) -> None:
+        """Open labels would tell those of a hidden structure that is nearly the same."""
+        for name in self.parts[HELD_OUT]:
+            for other in self.parts[TRAIN]:
+                if self.family[name] == self.family[other]:
+                    raise DatasetError(
+                        f"{name} is nearly the same structure as {other}, whose labels are open:"
+                        " hide both or neither, or leave one of them out"
+                    )
+
+    def _folds(self) -> dict[str, list[str]]:
+        """What to learn from, by the training structure to predict: all but its family."""
+        train = sorted(self.parts[TRAIN])
+        folds = {
+            name: [other for other in train if self.family[other] != self.family[name]]
+            for name in train
+        }
+        folds = {name: others for name, others in folds.items() if others}
+        if not folds and not self.parts[HELD_OUT]:
+            raise DatasetError(
+                f"{', '.join(train)}: all are nearly the same structure; add another glass"
+            )
+        return folds
+
+    def _relatives(self) -> list[list[str]]:
+        together: dict[int, list[str]] = {}
+        for name in sorted(self.parts[TRAIN]):
+            together.setdefault(self.family[name], []).append(name)
+        return [names for names in together.values() if len(names) > 1]
+
     def _splits(self) -> dict[str, Any]:
         train, held_out = (sorted(self.parts[part]) for part in (TRAIN, HELD_OUT))
-        folds = [
-            {"predict": name, "train": [other for other in train if other != name]}
-            for name in (train if len(train) > 1 else [])
-        ]
+        folds = [{"predict": name, "train": others} for name, others in self.folds.items()]
         return {"cross_validation": folds, "held_out": {"predict": held_out, "train": train}}
 
     def _baseline(self) -> dict[str, dict[str, Prediction]]:
         predict = BASELINES[self.baseline]
         train, held_out = self.parts[TRAIN], self.parts[HELD_OUT]
         predictions: dict[str, dict[str, Prediction]] = {}
-        if len(train) > 1:
-            predictions[TRAIN] = {}
-            for name, atoms in train.items():
-                others = {other: train[other] for other in train if other != name}
-                predictions[TRAIN] |= predict(others, {name: atoms})
-                self.report(name)
+        for name, others in self.folds.items():
+            found = predict({other: train[other] for other in others}, {name: train[name]})
+            predictions.setdefault(TRAIN, {}).update(found)
+            self.report(name)
         if held_out:
             predictions[HELD_OUT] = predict(train, held_out)
         return predictions

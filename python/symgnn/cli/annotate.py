@@ -152,7 +152,7 @@ def _targets(
 ) -> list[str]:
     """The output of each input."""
     from symgnn.files import make_folder
-    from symgnn.structures import STANDARD_STREAM
+    from symgnn.structures import STANDARD_STREAM, stem_of
 
     for source in sources:
         if not Path(source).name:
@@ -174,22 +174,14 @@ def _targets(
             )
         make_folder(output)
         ending = _SUFFIX_OF_FORMAT.get(output_format or "extxyz", ".xyz")
-        targets = [str(Path(output) / f"{_stem(source)}{ending}") for source in sources]
+        targets = [str(Path(output) / f"{stem_of(source)}{ending}") for source in sources]
     elif sources == [STANDARD_STREAM]:
         return [STANDARD_STREAM]
     else:
         ending = suffix or f".barriers{_SUFFIX_OF_FORMAT.get(output_format or 'extxyz', '.xyz')}"
-        targets = [str(Path(source).with_name(_stem(source) + ending)) for source in sources]
+        targets = [str(Path(source).with_name(stem_of(source) + ending)) for source in sources]
     if len(set(targets)) < len(targets):
         raise SymGNNError(
             "two inputs of the same name would go into one output: annotate them separately"
         )
     return targets
-
-
-def _stem(source: str) -> str:
-    """``run/glass.dump.gz`` → ``glass``; standard input is called ``structure``."""
-    name = Path(source).name
-    for compression in (".gz", ".bz2", ".xz"):
-        name = name.removesuffix(compression)
-    return "structure" if source == "-" else Path(name).stem

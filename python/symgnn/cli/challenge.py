@@ -72,6 +72,10 @@ def pack(
             label_std=label_std,
             report=report,
         )
+    for names in packed.relatives:
+        typer.echo(
+            f"{', '.join(names)}: nearly the same structure, and left out together", err=True
+        )
     typer.echo(f"{output}: {packed.challenge}")
     if packed.labels is not None:
         typer.echo(f"{packed.labels}: labels of the hidden structures; keep them to yourself")

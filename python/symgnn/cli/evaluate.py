@@ -131,7 +131,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
 def _agreement(evaluation: Evaluation) -> Table:
     """Every structure, the mean over those with labels, and all their atoms pooled."""
     table = _table(["atoms", *_AGREEMENT])
-    names = _short_names([structure.name for structure in evaluation.structures])
+    names = short_names([structure.name for structure in evaluation.structures])
     for name, structure in zip(names, evaluation.structures, strict=True):
         if structure.metrics is None:
             table.add_row(name, str(len(structure.prediction)), "no labels")
@@ -151,7 +151,7 @@ def _calibration(evaluation: Evaluation) -> Table:
     """The same rows for structures with labels: extremes, calibration and coverage."""
     covered = evaluation.pooled_reliability is not None
     table = _table([*_CALIBRATION, *(f"in {p:.0%}" for p in _COVERAGES if covered)])
-    names = _short_names([structure.name for structure in evaluation.labeled])
+    names = short_names([structure.name for structure in evaluation.labeled])
     rows = [
         (name, structure.metrics.as_dict(), structure.reliability)
         for name, structure in zip(names, evaluation.labeled, strict=True)
@@ -182,10 +182,10 @@ def _cells(scores: dict[str, float], columns: dict[str, str]) -> list[str]:
     return [f"{scores[key]:.4f}" for key in columns.values()]
 
 
-def _short_names(names: list[str]) -> list[str]:
-    """File names without their folders, where that leaves no two the same."""
-    short = [Path(name).name for name in names]
-    return short if len(set(short)) == len(set(names)) else names
+def short_names(paths: list[str]) -> list[str]:
+    """The last parts of paths, where that leaves no two the same."""
+    short = [Path(path).name or path for path in paths]
+    return short if len(set(short)) == len(set(paths)) else paths
 
 
 def _interval_line(intervals: Intervals) -> str:

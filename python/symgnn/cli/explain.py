@@ -78,7 +78,7 @@ def explain(
     from symgnn.explain import Explainer, ExplanationSettings
     from symgnn.explain.journal import Journal, output_alone
     from symgnn.files import check_output
-    from symgnn.landscape.events import chosen_atoms
+    from symgnn.selection import chosen_atoms
     from symgnn.structures import read_structure
 
     if plot is not None:

@@ -124,8 +124,9 @@ def search(
     Example: symgnn label glass.xyz --atoms random:100 --searches 20 --workers 4 -o glass.db
     """
     from symgnn.graph import check_finite
-    from symgnn.landscape.events import Origin, chosen_atoms, structure_checksum
+    from symgnn.landscape.events import Origin
     from symgnn.landscape.saddle import SaddleSettings
+    from symgnn.selection import chosen_atoms, structure_checksum
     from symgnn.structures import read_structure
 
     if workers and scheduler:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from symgnn.cli.evaluate import short_names
 from symgnn.cli.options import ElementsOption, element_names
 from symgnn.cli.progress import count_structures
 
@@ -66,7 +67,7 @@ def histogram(
             name: collect(
                 iterate_annotated(path, column=column, elements=names, index=index, report=report)
             )
-            for name, path in zip(_short_names(structures), structures, strict=True)
+            for name, path in zip(short_names(structures), structures, strict=True)
         }
         _save(draw(files), output)
     for name, found in files.items():
@@ -223,7 +224,7 @@ def training(
     from symgnn.plots.training import draw, read_curves
 
     check_format(output)
-    names = _short_names([str(run) for run in runs])
+    names = short_names([str(run) for run in runs])
     _save(draw({name: read_curves(run) for name, run in zip(names, runs, strict=True)}), output)
 
 
@@ -236,9 +237,3 @@ def _save(figure: Figure, path: Path) -> None:
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr)
-
-
-def _short_names(paths: list[str]) -> list[str]:
-    """The last parts of paths, where that leaves no two the same."""
-    short = [Path(path).name or path for path in paths]
-    return short if len(set(short)) == len(paths) else paths

@@ -19,6 +19,7 @@ from symgnn.explain.fidelity import fidelity
 from symgnn.explain.references import integrated_gradients, leave_one_out
 from symgnn.explain.settings import ExplanationSettings
 from symgnn.explain.weighted_model import WeightedModel
+from symgnn.selection import structure_checksum
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -61,8 +62,6 @@ class Explainer:
 
     def provenance(self, file: str) -> Provenance:
         """Where the explanations come from, for their file."""
-        from symgnn.landscape.events import structure_checksum
-
         return Provenance(
             __version__,
             {"name": self.model.name, "sha256": self.model.sha256},

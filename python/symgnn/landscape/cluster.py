@@ -26,9 +26,9 @@ from distributed.security import Security
 from distributed.utils import silence_logging_cmgr
 
 from symgnn.errors import SymGNNError
-from symgnn.landscape.events import structure_checksum
 from symgnn.landscape.potential import PackedPotential
 from symgnn.landscape.workers import Searcher
+from symgnn.selection import structure_checksum
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
