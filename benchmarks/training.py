@@ -33,9 +33,10 @@ def measure(kind: str, atoms: int, threads: int) -> None:
     from symgnn.samples import sample_slab
     from symgnn.training.config import preset
     from symgnn.training.dataset import in_spatial_order
-    from symgnn.training.loop import _keep_freed_memory, make_optimizer
+    from symgnn.training.device import keep_freed_memory
+    from symgnn.training.loop import make_optimizer
 
-    _keep_freed_memory()
+    keep_freed_memory()
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     config = preset("paper")

@@ -21,8 +21,10 @@ from symgnn.annotator import Annotator
 from symgnn.cli import run
 from symgnn.samples import sample_glass
 from symgnn.structures import read_structures, write_structures
+from symgnn.training.checkpoint import save_checkpoint
 from symgnn.training.config import load_config
-from symgnn.training.loop import Run, output_alone
+from symgnn.training.loop import Run
+from symgnn.training.output import output_alone
 from test_cli import complaint
 from test_training import labeled_glass
 from tiny_model import tiny_metadata, tiny_network, write_tiny_model
@@ -194,6 +196,18 @@ def test_requests_that_cannot_be_met(
 def test_a_model_where_a_checkpoint_belongs(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["export", str(write_tiny_model(Path("model.pt"))), "-o", "m.pt"]) == 1
     assert "this is an exported model" in complaint(capsys)
+
+
+def test_export_of_a_damaged_checkpoint_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """An entry of the zip directory, which stands at the end of the file."""
+    checkpoint = Path("best.ckpt")
+    save_checkpoint(checkpoint, {"network": {"weight": torch.zeros(100)}})
+    content = bytearray(checkpoint.read_bytes())
+    content[content.rindex(b"PK\x01\x02")] ^= 0xFF
+    checkpoint.write_bytes(content)
+    assert run(["export", "best.ckpt", "-o", "m.pt"]) == 1
+    assert "best.ckpt is not a SymGNN checkpoint (damaged" in complaint(capsys)
+    assert not Path("m.pt").exists()
 
 
 def test_export_into_a_missing_folder(capsys: pytest.CaptureFixture[str]) -> None:
@@ -526,6 +540,21 @@ def test_what_resume_continues(capsys: pytest.CaptureFixture[str]) -> None:
     assert not Path("run/run").exists()
     assert run(["train", "config.yaml", "--resume", "epochs=2"]) == 0
     assert "nothing to resume" not in capsys.readouterr().err
+
+
+def test_a_network_does_not_replace_a_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    write_regression()
+    assert run(["train", "regression.yaml"]) == 0
+    before = files_of_run()
+    capsys.readouterr()
+    for arguments in ([], ["--resume"]):
+        assert run(["train", "config.yaml", *arguments]) == 1
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert error == (
+            "symgnn: run holds a run of architecture density_regression, not symgnn: choose another"
+            " folder with output=FOLDER, or delete it"
+        )
+    assert files_of_run() == before
 
 
 @pytest.mark.parametrize("architecture", ["density_regression", "formula"])

@@ -27,9 +27,10 @@ from symgnn.graph import build_graph
 from symgnn.models import DragConfig
 from symgnn.models.drag import INTERVALS, LOWEST, DragEnergies
 from symgnn.potentials import write_potential
+from symgnn.report.run import report_run
 from symgnn.scripted.density_regression import ExportedDensityRegression
 from symgnn.structures import write_structures
-from symgnn.training.checkpoint import load_checkpoint, restore_model
+from symgnn.training.checkpoint import load_checkpoint, restore_model, save_checkpoint
 from symgnn.training.config import parse_config
 from symgnn.training.embedded_atom import potential_file
 from symgnn.training.pair_energies import PairEnergies
@@ -454,9 +455,17 @@ def test_a_model_of_before_variances_is_restored(tmp_path: Path) -> None:
     del config["model"]["drag"]["variances"], config["model"]["relaxation"]
     config["model"]["drag"]["unbalanced"] = config["model"]["thermal_mean"] = None
     content = {"config": config, "elements": ELEMENTS, "network": model.state_dict()}
-    restored = restore_model({**content, "jackknife": []}, "best.ckpt")
+    further = {"jackknife": [], "checksums": {}, "epoch": 0, "validation": None}
+    save_checkpoint(tmp_path / "best.ckpt", {**content, **further})
+    restored = restore_model(load_checkpoint(tmp_path / "best.ckpt"), "best.ckpt")
     inputs = build_graph(random_glass(3, seed=5), 8.5, ELEMENTS).inputs
     torch.testing.assert_close(restored(*inputs), model.float()(*inputs), rtol=0, atol=1e-4)
+
+    exported = export_checkpoint(tmp_path / "best.ckpt", tmp_path / "model.pt")
+    recorded = Annotator(exported.path).metadata["training"]["config"]["model"]
+    assert "thermal_mean" not in recorded
+    (tmp_path / "config.yaml").touch()
+    assert report_run(tmp_path, tmp_path / "run.html") == "density_regression · Cu, Zr"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +22,11 @@ from symgnn.operators import plain_torch
 from symgnn.scripted.mixture import ExportedMixture
 from symgnn.training.checkpoint import load_checkpoint, restore_model
 from symgnn.training.config import parse_config
-from symgnn.training.loop import BEST, LAST
+from symgnn.training.formula import fit_formula
+from symgnn.training.loop import train
 from symgnn.training.mixture import train_mixture
+from symgnn.training.output import BEST, LAST
+from symgnn.training.regression import fit
 from tiny_mixture import random_mixture, tiny_mixture_config
 from tiny_regression import ELEMENTS, TINY, coordination, write_labeled
 
@@ -206,16 +211,104 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(
         assert torch.equal(found[key], tensor), key
 
 
-def test_the_run_of_a_network_is_not_overwritten(tmp_path: Path) -> None:
-    config = settings(tmp_path, output="other")
-    (tmp_path / "other").mkdir()
-    for name in (BEST, LAST):
-        (tmp_path / "other" / name).write_bytes(b"a network")
+def test_a_run_goes_on_with_the_same_groups_only(tmp_path: Path, trained: tuple[Path, Any]) -> None:
+    """A network would otherwise be scored on structures that it was trained on."""
+    shutil.copytree(trained[0], tmp_path, dirs_exist_ok=True)
+    config = settings(tmp_path, epochs=4)
+    config.model.densities.jackknife_groups = 2
+    with pytest.raises(ConfigError, match=r"jackknife_groups to continue it, or choose") as error:
+        train_mixture(config, base=tmp_path, resume=True)
+    assert "\n" not in str(error.value)
+
+
+# --- what is in the output folder already -------------------------------------------------------
+
+KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "mixture": (train_mixture, {}),
+    "symgnn": (train, {"model": {"width": 4, "heads": [1]}}),
+    "density_regression": (fit, {"model": TINY}),
+    "formula": (fit_formula, {"model": {"architecture": "formula"}}),
+}
+
+
+def run_of(kind: str, folder: Path, output: str, **options: Any) -> Any:
+    """Train or fit a kind of model on the glasses of a folder."""
+    run, changes = KINDS[kind]
+    values = settings(folder, output=output, epochs=1).model_dump() | changes
+    if kind in ("density_regression", "formula"):
+        values = {key: values[key] for key in ("data", "model", "threads", "output")}
+    return run(parse_config(values, "test"), base=folder, **options)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run of each kind."""
+    folder = tmp_path_factory.mktemp("kinds")
+    for kind in KINDS:
+        run_of(kind, folder, kind)
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "other"), list(permutations(KINDS, 2)))
+def test_a_finished_model_is_not_overwritten_by_another(
+    finished: Path, kind: str, other: str
+) -> None:
+    before = files_in(finished / kind)
+    for options in [{}, {"resume": True}] if other in ("mixture", "symgnn") else [{}]:
+        words = f"{kind} holds a run of architecture {kind}, not {other}: .*output=FOLDER"
+        with pytest.raises(ConfigError, match=words) as error:
+            run_of(other, finished, kind, **options)
+        assert "\n" not in str(error.value)
+    assert files_in(finished / kind) == before
+
+
+@pytest.mark.parametrize("kind", ["density_regression", "formula"])
+def test_a_fit_replaces_one_of_its_kind(tmp_path: Path, finished: Path, kind: str) -> None:
+    shutil.copytree(finished / kind, tmp_path / kind)
+    (tmp_path / kind / BEST).with_suffix(".old").write_bytes(b"of somebody else")
+    assert run_of(kind, tmp_path, kind).best == tmp_path / kind / BEST
+
+
+def test_a_mixture_begins_anew_nowhere(tmp_path: Path, finished: Path) -> None:
+    """Neither over a finished one whose networks were deleted, nor over one that is at work."""
+    shutil.copytree(finished / "mixture", tmp_path / "run")
+    (tmp_path / "run" / BEST).rename(tmp_path / "best")
+    (tmp_path / "run" / "config.yaml").unlink()
+    with pytest.raises(ConfigError, match="run holds a run of architecture mixture, not symgnn"):
+        run_of("symgnn", tmp_path, "run")
+    with pytest.raises(ConfigError, match="holds a run already: add --resume"):
+        run_of("mixture", tmp_path, "run")
+    shutil.rmtree(tmp_path / "run" / "network")
+    (tmp_path / "best").rename(tmp_path / "run" / BEST)
+    before = files_in(tmp_path / "run")
     for resume in (False, True):
-        with pytest.raises(ConfigError, match="other holds the run of a network"):
-            train_mixture(config, base=tmp_path, resume=resume)
-    assert (tmp_path / "other" / BEST).read_bytes() == b"a network"
-    assert len(list((tmp_path / "other").iterdir())) == 2
+        with pytest.raises(ConfigError, match=r"run holds a model, and no network/last\.ckpt"):
+            run_of("mixture", tmp_path, "run", resume=resume)
+    assert files_in(tmp_path / "run") == before
+
+
+def test_a_mixture_and_a_network_beside_its_configuration(tmp_path: Path, finished: Path) -> None:
+    shutil.copytree(finished / "symgnn", tmp_path / "network")
+    assert run_of("mixture", tmp_path, "run", resume=True).best.is_file()
+
+
+def test_the_output_of_a_mixture_is_not_its_configuration(finished: Path) -> None:
+    with pytest.raises(ConfigError, match="mixture is itself the output of a run"):
+        train_mixture(settings(finished), base=finished / "mixture", resume=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_checkpoint_that_cannot_be_read_is_kept(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / BEST).write_bytes(b"of another program")
+    with pytest.raises(ConfigError, match=r"best\.ckpt is not a SymGNN .*output=FOLDER") as error:
+        run_of(kind, tmp_path, "run")
+    assert "\n" not in str(error.value)
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [BEST]
 
 
 def test_export_of_a_trained_mixture(tmp_path: Path, trained: tuple[Path, Any]) -> None:

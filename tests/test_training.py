@@ -462,6 +462,41 @@ def test_steps_take_copies_as_often_as_they_count(settings, tmp_path, monkeypatc
     assert any(not torch.equal(first[name], second[name]) for name in first)
 
 
+def test_a_label_counts_in_a_copy_as_much_as_in_its_structure(settings, tmp_path):
+    """Also where atoms have come to lie in another order along the curve."""
+    glasses = [labeled_glass(seed) for seed in (1, 2, 3)]
+    generator = np.random.default_rng(0)
+    for atoms in glasses:
+        atoms.arrays["error"] = generator.uniform(0.0, 0.5, len(atoms))
+        atoms.arrays["energy_barrier"][:5] = np.nan
+    copies = [glasses[number].copy() for number in (2, 0)]
+    for copy in copies:
+        copy.rattle(0.4, seed=1)
+        del copy.arrays["error"]
+    unlabeled = labeled_glass(4)
+    unlabeled.arrays["energy_barrier"][:] = np.nan
+    write_structures(tmp_path / "train.xyz", glasses)
+    write_structures(tmp_path / "copies.xyz", [unlabeled, *copies])
+    settings.data.thermal, settings.data.label_error = ["copies.xyz"], "error"
+    run = Run(settings, base=tmp_path)
+    assert [[copy.name for copy in own] for own in run.copies] == [
+        ["copies.xyz:2"],
+        [],
+        ["copies.xyz:1"],
+    ]
+    for structure, own in zip(run.train_graphs, run.copies, strict=True):
+        for copy in own:
+            assert not torch.equal(copy.label.nan_to_num(), structure.label.nan_to_num())
+            first, second = (
+                dict(zip(item.label.tolist(), item.weight.tolist(), strict=True))
+                for item in (structure, copy)
+            )
+            weights = {label: weight for label, weight in first.items() if label == label}
+            assert weights == {label: weight for label, weight in second.items() if label == label}
+            assert np.std(list(weights.values())) > 0.1
+            assert (copy.weight[copy.label.isnan()] == 0.0).all()
+
+
 def test_structures_left_out_do_not_teach(settings, tmp_path):
     """As if they were not in the file, apart from the record of it."""
     run = Run(settings, base=tmp_path, left_out={"train.xyz:1"})
@@ -470,6 +505,65 @@ def test_structures_left_out_do_not_teach(settings, tmp_path):
     settings.output = "two"
     expected = network_of(train(settings, base=tmp_path).best)
     assert_same_network(network_of(tmp_path / "run" / "best.ckpt"), expected)
+
+
+def test_a_run_goes_on_without_the_same_structures(settings, tmp_path):
+    """What left none out, as all runs from before this was written down, goes on so."""
+    last = tmp_path / "run" / "last.ckpt"
+    first, second = ({name} for name in ("train.xyz:0", "train.xyz:1"))
+    longer = settings.model_copy(update={"epochs": 5})
+    Run(settings, base=tmp_path, left_out=first).train()
+    Run(longer, base=tmp_path, left_out=first, resume=True).train()
+    for other in (second, first | second, ()):
+        with pytest.raises(
+            ConfigError, match=r"restore model\.densities\.jackknife_groups"
+        ) as error:
+            Run(longer, base=tmp_path, left_out=other, resume=True)
+        assert "\n" not in str(error.value)
+    content = load_checkpoint(last)
+    del content["left_out"]
+    save_checkpoint(last, content)
+    with pytest.raises(ConfigError, match="trained without other structures"):
+        Run(longer, base=tmp_path, left_out=first, resume=True)
+    assert Run(longer, base=tmp_path, resume=True).epoch == 5
+
+
+def test_a_model_without_its_last_checkpoint_is_not_overwritten(settings, tmp_path):
+    settings.epochs = 2
+    settings.data.validation = []
+    best = train(settings, base=tmp_path).best
+    (tmp_path / "run" / "last.ckpt").unlink()
+    before = best.read_bytes()
+    for resume in (False, True):
+        with pytest.raises(ConfigError, match=r"holds a model, and no last\.ckpt .*output=FOLDER"):
+            train(settings, base=tmp_path, resume=resume)
+    assert best.read_bytes() == before
+
+
+def test_a_run_killed_between_its_first_two_checkpoints_begins_again(settings, tmp_path):
+    settings.epochs = 1
+    train(settings, base=tmp_path)
+    (tmp_path / "run" / "last.ckpt").unlink()
+    with pytest.raises(ConfigError, match="holds a model"):
+        train(settings, base=tmp_path)
+    assert train(settings, base=tmp_path, resume=True).epochs == 1
+
+
+def test_a_network_does_not_begin_where_another_architecture_has(settings, tmp_path):
+    """Before its first checkpoint a run is told by its configuration."""
+    Run(settings, base=tmp_path)
+    values = {**settings.model_dump(), "model": {"architecture": "gcn"}}
+    with pytest.raises(ConfigError, match=r"run holds a run of architecture symgnn, not gcn: "):
+        train(parse_config(values, "test"), base=tmp_path)
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == settings.model_dump()
+    Run(settings, base=tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "a: [", "[1, 2]", "other: program"])
+def test_a_configuration_of_another_program_is_no_run(settings, tmp_path, content):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.yaml").write_text(content)
+    Run(settings, base=tmp_path)
 
 
 def test_a_run_is_never_overwritten(settings, tmp_path):
@@ -566,6 +660,38 @@ def test_damaged_and_foreign_checkpoints(tmp_path):
     torch.save({"kind": "symgnn-checkpoint", "format": 99}, path)
     with pytest.raises(ModelError, match="format 99"):
         load_checkpoint(path)
+
+
+def damaged(content, generator):
+    """The bytes with some of them changed, or cut off."""
+    if generator.random() < 0.2:
+        return content[: generator.integers(len(content))]
+    changed = np.frombuffer(content, dtype=np.uint8).copy()
+    # Every other time at the end, where the zip directory is.
+    first = 0 if generator.random() < 0.5 else 3 * len(changed) // 4
+    places = generator.integers(first, len(changed), generator.integers(1, 5))
+    changed[places] ^= generator.integers(1, 256, len(places), dtype=np.uint8)
+    return changed.tobytes()
+
+
+def test_damage_anywhere_is_one_line_or_does_not_matter(tmp_path):
+    path, generator = tmp_path / "last.ckpt", np.random.default_rng(0)
+    network = {"weight": torch.arange(30.0), "bias": torch.arange(3)}
+    save_checkpoint(path, {"config": {"model": {}}, "epoch": 1, "network": network})
+    content, whole = path.read_bytes(), load_checkpoint(path)
+    refused = loaded = 0
+    for _ in range(400):
+        path.write_bytes(damaged(content, generator))
+        try:
+            found = load_checkpoint(path)
+        except ModelError as error:
+            refused += str(error).count("\n") == 0
+        else:
+            assert_same_network(found.pop("network"), network)
+            assert found == {key: value for key, value in whole.items() if key != "network"}
+            loaded += 1
+    assert refused + loaded == 400
+    assert loaded < 100
 
 
 def test_metrics():

@@ -19,7 +19,8 @@ from symgnn.structures import read_structures
 from symgnn.training.checkpoint import load_checkpoint, restore_model
 from symgnn.training.config import DataConfig, FitConfig
 from symgnn.training.dataset import LabeledGraph
-from symgnn.training.loop import BEST, LAST, METRICS, Run, predict
+from symgnn.training.loop import Run, predict
+from symgnn.training.output import BEST, LAST, METRICS
 from symgnn.training.regression import fit
 
 from .baselines import BASELINES

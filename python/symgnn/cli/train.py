@@ -84,11 +84,12 @@ def train(
         with _warning_at_once():
             _train_mixture(settings, config.parent, resume=resume)
         return
-    from symgnn.training.loop import LAST
     from symgnn.training.loop import train as run
+    from symgnn.training.output import BEST, LAST
 
     folder = config.parent / settings.output
-    if resume and not (folder / LAST).exists() and not (config.parent / LAST).exists():
+    runs = (folder / LAST, folder / BEST, config.parent / LAST)
+    if resume and not any(file.exists() for file in runs):
         print(f"nothing to resume in {folder}: a new run begins", file=sys.stderr)
     try:
         with _EpochProgress(settings.epochs) as report, _warning_at_once():

@@ -13,7 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from symgnn.errors import DatasetError
 from symgnn.plots.style import SERIES, remove_frame
-from symgnn.training.loop import BEST, COLUMNS, METRICS
+from symgnn.training.loop import COLUMNS
+from symgnn.training.output import BEST, METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,8 +16,10 @@ from ..plots.training import read_curves
 from ..training.checkpoint import load_checkpoint, restore_model
 from ..training.config import FitConfig, TrainingConfig, dump_config, parse_config
 from ..training.dataset import build_labeled_graphs, checksum, located, read_labeled
-from ..training.loop import BEST, CONFIG, METRICS, choose_device, predict
+from ..training.device import choose_device
+from ..training.loop import predict
 from ..training.metrics import Metrics, compute_metrics
+from ..training.output import BEST, CONFIG, METRICS
 from .page import definitions, file_date, packed, table, tiles, write_page
 
 if TYPE_CHECKING:

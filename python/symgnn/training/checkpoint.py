@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
+import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +22,47 @@ from ..models import (
 from .config import parse_config
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import nn
 
+    from .config import FitConfig, TrainingConfig
+    from .metrics import Metrics
+
 FORMAT = 1
 _KIND = "symgnn-checkpoint"
+_FOLDER = 0x10  # of the attributes in a zip directory
 _RETIRED = ("thermal_mean", "unbalanced")
+
+
+def checkpoint_content(
+    config: TrainingConfig | FitConfig,
+    model: nn.Module,
+    *,
+    elements: Sequence[str],
+    epoch: int,
+    validation: Metrics | None,
+    checksums: dict[str, dict[str, str]],
+) -> dict[str, Any]:
+    """What every checkpoint holds: a model and how it came to be.
+
+    Args:
+        config: the run.
+        model: the one to restore and export.
+        elements: chemical symbols in the order of species.
+        epoch: how many were trained; 0 for a fit in closed form.
+        validation: scores of the model, if there are any.
+        checksums: SHA-256 of the data files, by part and name.
+    """
+    return {
+        "config": config.model_dump(),
+        "elements": list(elements),
+        "epoch": epoch,
+        "validation": None if validation is None else validation.as_dict(),
+        "checksums": checksums,
+        "network": model.state_dict(),
+    }
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -46,35 +80,32 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU.
+    """Read a checkpoint onto the CPU, with a configuration of this version's settings.
 
     Raises:
         ModelError: the file is missing, damaged, no checkpoint of ours or of a newer format.
     """
     if not path.is_file():
         raise ModelError(f"no checkpoint {path}; `symgnn train` writes best.ckpt and last.ckpt")
-    if not zipfile.is_zipfile(path):
-        raise ModelError(f"{path} is not a SymGNN checkpoint (truncated, or another kind of file)")
-    names = _names_in(path)
-    if any(name.endswith("/constants.pkl") for name in names):
-        raise ModelError(
-            f"{path} is not a SymGNN checkpoint (this is an exported model, which is ready to use;"
-            " a checkpoint is called *.ckpt)"
-        )
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, KeyError) as error:
+        content = _content_of(path)
+    except ModelError:
+        raise
+    except Exception as error:  # a damaged archive fails in any way that its bytes allow
         raise ModelError(
-            f"{path} is not a SymGNN checkpoint (it holds more than tensors and plain values)"
+            f"{path} is not a SymGNN checkpoint (damaged, or it holds more than tensors and plain"
+            " values); take an undamaged copy, or train again"
         ) from error
     if not isinstance(content, dict) or content.get("kind") != _KIND:
         raise ModelError(f"{path} is not a SymGNN checkpoint (written by another program)")
-    if content["format"] != FORMAT:
+    if content.get("format") != FORMAT:
         raise ModelError(
-            f"{path} has checkpoint format {content['format']}, this SymGNN reads {FORMAT}; "
+            f"{path} has checkpoint format {content.get('format')}, this SymGNN reads {FORMAT}; "
             "install the version that wrote it"
         )
-    return content
+    return {
+        key: _without_retired(value) if key == "config" else value for key, value in content.items()
+    }
 
 
 def restore_model(content: dict[str, Any], origin: str) -> nn.Module:
@@ -88,7 +119,7 @@ def restore_model(content: dict[str, Any], origin: str) -> nn.Module:
         ConfigError: a configuration that this version does not know, or whose model has become
             another one.
     """
-    config = parse_config(_without_retired(content["config"]), origin).model
+    config = parse_config(content["config"], origin).model
     elements, state = len(content["elements"]), content["network"]
     model: nn.Module
     if isinstance(config, DensityRegressionConfig):
@@ -118,6 +149,22 @@ def _without_retired(config: Any) -> Any:
     }
 
 
-def _names_in(path: Path) -> list[str]:
+def _content_of(path: Path) -> Any:
+    if not zipfile.is_zipfile(path):
+        raise ModelError(f"{path} is not a SymGNN checkpoint (truncated, or another kind of file)")
     with zipfile.ZipFile(path) as archive:
-        return archive.namelist()
+        exported = any(name.endswith("/constants.pkl") for name in archive.namelist())
+        # torch looks at no checksums of tensors, and reads nothing where a folder is marked.
+        marked = any(entry.external_attr & _FOLDER for entry in archive.infolist())
+        damaged = marked or archive.testzip() is not None
+    if exported:
+        raise ModelError(
+            f"{path} is not a SymGNN checkpoint (this is an exported model, which is ready to use;"
+            " a checkpoint is called *.ckpt)"
+        )
+    if damaged:
+        raise zipfile.BadZipFile("an entry is not what was written")
+    with warnings.catch_warnings():
+        # torch goes on with a pickle of another protocol, which only damage gives ours.
+        warnings.filterwarnings("error", "Detected pickle protocol")
+        return torch.load(path, map_location="cpu", weights_only=True)

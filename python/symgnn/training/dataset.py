@@ -227,16 +227,23 @@ def label_candidates(atoms: ase.Atoms) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
-def in_spatial_order(atoms: ase.Atoms) -> ase.Atoms:
-    """The same structure, labels included, with its atoms along a space-filling curve.
+def spatial_order(atoms: ase.Atoms) -> NDArray[np.int64]:
+    """Numbers [N] of the atoms in their order along a space-filling curve.
 
     Neighbors are then close in memory: a tenth of an epoch of the paper's network. A structure with
     positions that are not finite stays as it is, so that whoever refuses it names the right atom.
     """
     if not np.isfinite(atoms.positions).all():
-        return atoms
-    order = load_core().spatial_order(atoms.positions, atoms.cell.array, atoms.pbc)
-    ordered: ase.Atoms = atoms[order]
+        return np.arange(len(atoms))
+    order: NDArray[np.int64] = load_core().spatial_order(
+        atoms.positions, atoms.cell.array, atoms.pbc
+    )
+    return order
+
+
+def in_spatial_order(atoms: ase.Atoms) -> ase.Atoms:
+    """The same structure, labels included, with its atoms in :func:`spatial_order`."""
+    ordered: ase.Atoms = atoms[spatial_order(atoms)]
     return ordered
 
 
@@ -268,6 +275,18 @@ def weights(
     return found
 
 
+def labeled_structures(
+    files: Sequence[LabeledFile], label: str
+) -> list[tuple[str, ase.Atoms, LabeledFile]]:
+    """Name, atoms and file of every structure in which some atom has a label."""
+    return [
+        (file.name if len(file.structures) == 1 else f"{file.name}:{number}", atoms, file)
+        for file in files
+        for number, atoms in enumerate(file.structures)
+        if not np.isnan(atoms.arrays[label].astype(float)).all()
+    ]
+
+
 def build_labeled_graphs(
     files: Sequence[LabeledFile],
     label: str,
@@ -277,18 +296,13 @@ def build_labeled_graphs(
     self_edges: bool,
     device: torch.device,
 ) -> list[LabeledGraph]:
-    """One graph per structure with a labeled atom, on ``device``, float32.
+    """One graph for each of :func:`labeled_structures`, on ``device``, float32.
 
     Raises:
         DatasetError: an element that is not in ``elements``, positions or a cell that make no
             graph, or a structure with fewer than two edges.
     """
-    named = [
-        (file.name if len(file.structures) == 1 else f"{file.name}:{number}", atoms, file)
-        for file in files
-        for number, atoms in enumerate(file.structures)
-        if not np.isnan(atoms.arrays[label].astype(float)).all()
-    ]
+    named = labeled_structures(files, label)
     if not named:
         return []
     labels = [atoms.arrays[label].astype(float) for _, atoms, _ in named]

@@ -9,13 +9,11 @@ import numpy as np
 import torch
 
 from ..errors import ConfigError, DatasetError
-from ..files import make_folder, remove_unfinished, written_whole
 from ..models.formula import Formula, FormulaConfig
-from .checkpoint import save_checkpoint
-from .config import dump_config
 from .dataset import build_labeled_graphs, checksums_of, read_parts
-from .loop import BEST, CONFIG, LAST, choose_device, output_alone
+from .device import choose_device
 from .metrics import compute_metrics
+from .output import Scores, checked_output, output_alone, write_fit
 from .regression import FEWEST_STRUCTURES, Fit, outermost, relatives_among
 from .relatives import families, warn_of_relatives
 
@@ -71,7 +69,7 @@ def fit_formula(
     the uncertainty.
 
     Args:
-        config: data and terms; epochs and seed have no meaning here.
+        config: the fit, with data and terms.
         base: folder that relative paths belong to.
         report: called with what is being done, how much of it is done, and how much there is.
 
@@ -87,11 +85,7 @@ def fit_formula(
 def _fit(config: FitConfig, base: Path, report: Callable[[str, int, int], None] | None) -> Fit:
     options = config.model
     assert isinstance(options, FormulaConfig)
-    data, output = config.data, base / config.output
-    if output.resolve() == base.resolve():
-        raise ConfigError("output: name a folder of its own, beside the configuration")
-    if (output / LAST).exists():
-        raise ConfigError(f"{output} holds the run of a network: choose another output")
+    data, output = config.data, checked_output(config, base)
     if data.thermal:
         raise ConfigError("data.thermal: a formula has no use for copies; leave it out")
     if data.elements not in (None, options.elements):
@@ -151,28 +145,19 @@ def _fit(config: FitConfig, base: Path, report: Callable[[str, int, int], None] 
             np.concatenate([numbers(structure) for structure in others_]),
             np.concatenate([structure.label for structure in others_]),
         )
-    make_folder(output)
-    remove_unfinished(output)
-    with written_whole(output / CONFIG) as unfinished:
-        unfinished.write_text(dump_config(config), encoding="utf-8")
-        save_checkpoint(
-            output / BEST,
-            {
-                "config": config.model_dump(),
-                "elements": list(options.elements),
-                "epoch": 0,
-                "validation": None if validation is None else validation.as_dict(),
-                "held_out": pooled.as_dict(),
-                "held_out_structures": {name: found.as_dict() for name, found in scores.items()},
-                "held_out_predictions": {
-                    structure.name: torch.from_numpy(found)
-                    for structure, found in zip(structures, held_out, strict=True)
-                },
-                "checksums": checksums_of(parts),
-                "network": model.state_dict(),
-            },
-        )
-    return Fit(output / BEST, len(options.terms), pooled, scores, validation, relatives)
+    predictions = {
+        structure.name: torch.from_numpy(found)
+        for structure, found in zip(structures, held_out, strict=True)
+    }
+    best = write_fit(
+        output,
+        config,
+        model,
+        elements=options.elements,
+        checksums=checksums_of(parts),
+        scores=Scores(pooled, scores, predictions, validation),
+    )
+    return Fit(best, len(options.terms), pooled, scores, validation, relatives)
 
 
 def _describe(model: Formula, item: LabeledGraph) -> _Structure:

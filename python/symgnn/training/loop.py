@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import ctypes
 import math
-import sys
 import time
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +15,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ..errors import ConfigError, DatasetError
-from ..files import locked, make_folder, remove_unfinished, written_whole
+from ..files import make_folder, remove_unfinished, written_whole
 from ..models import MixtureConfig, build_model, settle_normalization
 from ..models.symmetrization import haar_rotations
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import checkpoint_content, load_checkpoint, save_checkpoint
 from .config import FitConfig, OptimizerConfig, TrainingConfig, dump_config, parse_config
 from .dataset import (
     LabeledGraph,
@@ -29,19 +27,22 @@ from .dataset import (
     checksums_of,
     choose_elements,
     copies_of,
+    labeled_structures,
     merge,
     read_parts,
+    spatial_order,
 )
+from .device import choose_device, keep_freed_memory
 from .metrics import Metrics, compute_metrics
+from .output import BEST, CONFIG, LAST, METRICS, checked_output, output_alone
 from .relatives import warn_of_relatives
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from ..graph import Graph
 
-BEST, LAST, METRICS, CONFIG = "best.ckpt", "last.ckpt", "metrics.csv", "config.yaml"
 COLUMNS = [
     "epoch",
     "loss",
@@ -118,27 +119,6 @@ def train(
         return Run(config, base=base, resume=resume).train(report)
 
 
-@contextmanager
-def output_alone(folder: Path) -> Iterator[None]:
-    """No other training or fit works in the output folder: each would break the other's files.
-
-    A folder that was made for the block and is empty after it is removed again.
-    """
-    made = not folder.exists()
-    make_folder(folder)
-    try:
-        with locked(
-            folder / ".lock",
-            f"another `symgnn train` works in {folder}: wait for it, or give output=FOLDER with"
-            " another name",
-        ):
-            yield
-    finally:
-        if made:
-            with suppress(OSError):
-                folder.rmdir()
-
-
 class Run:
     """A training run: the state that a checkpoint holds, and the steps that change it.
 
@@ -166,16 +146,9 @@ class Run:
             )
         if isinstance(config.model, MixtureConfig):
             raise ConfigError("a mixture is more than one network: train it as a whole")
-        self.config = config
-        self.output = base / config.output
-        if self.output.resolve() == base.resolve():
-            raise ConfigError("output: name a folder of its own, beside the configuration")
-        if resume and (base / LAST).exists():
-            raise ConfigError(
-                f"{base} is itself the output of a run: to continue that, give --resume with the "
-                "configuration that it was started with, not with the copy in the output"
-            )
-        previous = self._previous(resume)
+        self.config, self.left_out = config, sorted(left_out)
+        self.output = checked_output(config, base, resume=resume)
+        previous = self._previous()
         data = config.data
         parts = read_parts(
             {"train": data.train, "validation": data.validation, "thermal": data.thermal},
@@ -189,7 +162,7 @@ class Run:
         self.device = choose_device(config.device)
         if config.threads is not None:
             torch.set_num_threads(config.threads)
-        _keep_freed_memory()
+        keep_freed_memory()
 
         structures, self.validation_graphs, copies = (
             build_labeled_graphs(
@@ -205,13 +178,10 @@ class Run:
         self.checksums = checksums_of(parts)
         if self.validation_graphs:
             self._check_labels()
-        of_structures = self._compare(parts, len(structures))
-        self.train_graphs = [item for item in structures if item.name not in left_out]
-        self.copies = [
-            [copies[number] for number in own]
-            for item, own in zip(structures, of_structures, strict=True)
-            if item.name not in left_out
-        ]
+        of_structures = self._compare(parts, structures, copies)
+        taught = [item.name not in left_out for item in structures]
+        self.train_graphs = list(compress(structures, taught))
+        self.copies = list(compress(of_structures, taught))
 
         torch.manual_seed(config.seed)
         self.model: nn.Module = build_model(config.model, len(self.elements)).to(self.device)
@@ -363,11 +333,16 @@ class Run:
         except DatasetError as error:
             raise DatasetError(f"validation files: {error}") from error
 
-    def _compare(self, parts: Parts, structures: int) -> list[list[int]]:
-        """Numbers of the copies of each training structure; warns of a validation that is one."""
+    def _compare(
+        self, parts: Parts, structures: list[LabeledGraph], copies: list[LabeledGraph]
+    ) -> list[list[LabeledGraph]]:
+        """The copies of each training structure; warns of a validation that is one.
+
+        A label counts in a copy as much as in its structure.
+        """
         if not (parts["validation"] or parts["thermal"]):
-            return [[]] * structures
-        trained, scored, copies = (  # in the order of the files, by which they are told
+            return [[] for _ in structures]
+        trained, scored, moved = (  # in the order of the files, by which they are told
             build_labeled_graphs(
                 list(parts[part].values()),
                 self.config.data.label,
@@ -379,7 +354,18 @@ class Run:
             for part in ("train", "validation", "thermal")
         )
         warn_of_relatives(trained, scored)
-        return copies_of(trained, copies)
+        files = list(parts["thermal"].values())
+        orders = [
+            spatial_order(atoms)
+            for _, atoms, _ in labeled_structures(files, self.config.data.label)
+        ]
+        return [
+            [
+                replace(copies[number], weight=item.weight[orders[number]].to(self.device))
+                for number in own
+            ]
+            for item, own in zip(trained, copies_of(trained, moved), strict=True)
+        ]
 
     def _scale_labels(self) -> None:
         labels = torch.cat([item.label for item in self.train_graphs])
@@ -392,15 +378,9 @@ class Run:
         self.model.get_buffer("label_mean").fill_(labels.mean())
         self.model.get_buffer("label_std").fill_(deviation)
 
-    def _previous(self, resume: bool) -> dict[str, Any] | None:
+    def _previous(self) -> dict[str, Any] | None:
+        """The checkpoint to go on from, if there is one: of the same configuration."""
         last = self.output / LAST
-        if not resume:
-            if last.exists():
-                raise ConfigError(
-                    f"{self.output} holds a run already: add --resume to continue it, "
-                    "or output=FOLDER to start another"
-                )
-            return None
         if not last.exists():
             return None
         previous = load_checkpoint(last)
@@ -421,14 +401,15 @@ class Run:
             unfinished.open("w", newline="", encoding="utf-8") as file,
         ):
             csv.writer(file).writerows([COLUMNS, *self.rows])
-        content = {
-            "config": self.config.model_dump(),
-            "elements": list(self.elements),
-            "epoch": self.epoch,
-            "validation": None if validation is None else validation.as_dict(),
-            "checksums": self.checksums,
-            "network": self.validated_model.state_dict(),
-        }
+        content = checkpoint_content(
+            self.config,
+            self.validated_model,
+            elements=self.elements,
+            epoch=self.epoch,
+            validation=validation,
+            checksums=self.checksums,
+        )
+        content["left_out"] = self.left_out
         if self.best_epoch == self.epoch:
             save_checkpoint(self.output / BEST, content)
         save_checkpoint(
@@ -455,6 +436,11 @@ class Run:
             raise ConfigError(
                 f"the data files changed since {self.output / LAST} was written: restore them, "
                 "or choose another output"
+            )
+        if previous.get("left_out", []) != self.left_out:
+            raise ConfigError(
+                f"{self.output / LAST} was trained without other structures than are left out now:"
+                " restore model.densities.jackknife_groups to continue it, or choose another output"
             )
         self.model.load_state_dict(previous["model"])
         if self.averaged is not None:
@@ -484,23 +470,6 @@ def score_pooled(predictions: Sequence[np.ndarray], graphs: Sequence[LabeledGrap
     """Metrics of predictions [N] for each graph, eV, over all labeled atoms."""
     labels = np.concatenate([item.label.cpu().numpy() for item in graphs])
     return compute_metrics(np.concatenate(predictions), labels)
-
-
-def choose_device(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``. Raises ConfigError for an absent one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device {name!r}: choose auto, cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigError(f"device {name!r}: choose auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(
-            f"device {name!r}: torch finds {torch.cuda.device_count()} GPUs; use device=cpu"
-        )
-    return device
 
 
 def exponential_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
@@ -540,17 +509,3 @@ def make_schedule(
         return 0.5 * (1.0 + math.cos(math.pi * progress))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-def _keep_freed_memory() -> None:
-    """Ask glibc to reuse freed memory instead of returning it to the system.
-
-    The large temporary tensors of a step are otherwise mapped, and their pages zeroed, anew in
-    every operation, which doubles to triples the time of a step.
-    """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            trim_threshold, mmap_max = -1, -4
-            mallopt(trim_threshold, -1)
-            mallopt(mmap_max, 0)

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
-from ..files import written_whole
 from ..models import Mixture, MixtureConfig
-from .checkpoint import load_checkpoint, save_checkpoint
-from .config import DataConfig, FitConfig, dump_config
+from .checkpoint import load_checkpoint
+from .config import DataConfig, FitConfig
 from .dataset import LabeledGraph, build_labeled_graphs, read_parts
-from .loop import BEST, CONFIG, LAST, Run, output_alone, predict, score_pooled
+from .loop import Run, predict, score_pooled
+from .output import NETWORK, REGRESSION, Scores, checked_output, output_alone, write_fit
 from .regression import Fit, fit, predict_held_out, score_held_out
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ if TYPE_CHECKING:
     from .config import TrainingConfig
     from .loop import Epoch
     from .metrics import Metrics
-
-REGRESSION, NETWORK = "regression", "network"
-"""Folders in the output; ``network-1`` and so on are those of the groups left out."""
 
 
 def train_mixture(
@@ -57,19 +53,8 @@ def train_mixture(
     """
     assert isinstance(config.model, MixtureConfig)
     report = report or (lambda *_: None)
-    output = base / config.output
-    if output.resolve() == base.resolve():
-        raise ConfigError("output: name a folder of its own, beside the configuration")
-    if (output / LAST).exists():
-        raise ConfigError(
-            f"{output} holds the run of a network: choose another output, or delete it"
-        )
-    if (output / NETWORK / LAST).exists() and not resume:
-        raise ConfigError(
-            f"{output} holds a run already: add --resume to continue it, "
-            "or output=FOLDER to start another"
-        )
-    with output_alone(output):
+    with output_alone(base / config.output):
+        output = checked_output(config, base, resume=resume)
         regression = FitConfig(
             data=config.data,
             model=config.model.densities,
@@ -97,23 +82,15 @@ def train_mixture(
             held_out, scores = score_held_out(model.regression, train, predictions.values())
         model.network.load_state_dict(networks[0].state_dict())
         validated = score_pooled(predict(model, validation), validation) if validation else None
-        with written_whole(output / CONFIG) as unfinished:
-            unfinished.write_text(dump_config(config), encoding="utf-8")
-            save_checkpoint(
-                output / BEST,
-                {
-                    "config": config.model_dump(),
-                    "elements": content["elements"],
-                    "epoch": config.epochs,
-                    "validation": None if validated is None else validated.as_dict(),
-                    "held_out": None if held_out is None else held_out.as_dict(),
-                    "held_out_structures": {k: v.as_dict() for k, v in scores.items()},
-                    "held_out_predictions": predictions,
-                    "checksums": content["checksums"],
-                    "network": model.state_dict(),
-                },
-            )
-    return Fit(output / BEST, fitted.features, held_out, scores, validated, fitted.relatives)
+        best = write_fit(
+            output,
+            config,
+            model,
+            elements=content["elements"],
+            checksums=content["checksums"],
+            scores=Scores(held_out, scores, predictions, validated),
+        )
+    return Fit(best, fitted.features, held_out, scores, validated, fitted.relatives)
 
 
 def _left_out(structures: Sequence[LabeledGraph], groups: Sequence[int]) -> list[set[str]]:

@@ -13,11 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ConfigError, DatasetError
-from ..files import make_folder, remove_unfinished, written_whole
 from ..models.density_regression import DensityRegression, DensityRegressionConfig
 from ..models.embedded_atom import MARGIN
-from .checkpoint import save_checkpoint
-from .config import dump_config
 from .dataset import (
     LabeledGraph,
     build_labeled_graphs,
@@ -26,9 +23,11 @@ from .dataset import (
     copies_of,
     read_parts,
 )
+from .device import choose_device
 from .embedded_atom import potential_file, set_relaxation
-from .loop import BEST, CONFIG, LAST, choose_device, output_alone, predict, score_pooled
+from .loop import predict, score_pooled
 from .metrics import Metrics, compute_metrics
+from .output import Scores, checked_output, output_alone, write_fit
 from .pair_energies import PairEnergies
 from .relatives import families, warn_of_relatives
 
@@ -107,7 +106,8 @@ def fit(
         report: called with what is being done and how much of it is.
 
     Raises:
-        ConfigError: files are missing in the configuration, or copies do not match.
+        ConfigError: files are missing in the configuration, copies do not match, or the output
+            holds the run of another model.
         DatasetError: a file without usable labels, or an element without labeled atoms.
         SymGNNError: the output cannot be written, or another process writes there.
     """
@@ -147,16 +147,10 @@ class _Fitter:
     ) -> None:
         assert isinstance(config.model, DensityRegressionConfig)
         self.config, self.options, self.base = config, config.model, base
-        self.output = base / config.output
-        if self.output.resolve() == base.resolve():
-            raise ConfigError("output: name a folder of its own, beside the configuration")
+        self.output = checked_output(config, base)
         if not config.data.train:
             raise ConfigError(
                 "data.train needs at least one file: name labeled structures in the configuration"
-            )
-        if (self.output / LAST).exists():
-            raise ConfigError(
-                f"{self.output} holds the run of a network: choose another output, or delete it"
             )
         self.report = report or (lambda *_: None)
         self.device = choose_device(config.device)
@@ -214,28 +208,17 @@ class _Fitter:
                 names = [item.name for item in self.structures]
                 found = dict(zip(names, predictions, strict=True))
             validation = self._validate()
-        make_folder(self.output)
-        remove_unfinished(self.output)
-        # Both are whole before either gets its name, so that a full disk leaves neither.
-        with written_whole(self.output / CONFIG) as unfinished:
-            unfinished.write_text(dump_config(self.config), encoding="utf-8")
-            save_checkpoint(
-                self.output / BEST,
-                {
-                    "config": self.config.model_dump(),
-                    "elements": list(self.elements),
-                    "epoch": 0,
-                    "validation": None if validation is None else validation.as_dict(),
-                    "held_out": None if held_out is None else held_out.as_dict(),
-                    "held_out_structures": {k: v.as_dict() for k, v in structures.items()},
-                    "held_out_predictions": found,
-                    "jackknife": self.groups,
-                    "checksums": self.checksums,
-                    "network": self.model.state_dict(),
-                },
-            )
+        best = write_fit(
+            self.output,
+            self.config,
+            self.model,
+            elements=self.elements,
+            checksums=self.checksums,
+            scores=Scores(held_out, structures, found, validation),
+            jackknife=self.groups,
+        )
         return Fit(
-            self.output / BEST,
+            best,
             sum(self.model.sizes),
             held_out,
             structures,
