@@ -42,7 +42,7 @@ test-slow: install
 # they leave allocated at their end is not ours to report.
 SANITIZED := $(CURDIR)/build/sanitize
 SANITIZED_TESTS := tests/test_core.py tests/test_annotator.py tests/test_edge_attention.py tests/test_density_operators.py tests/test_drag.py \
-    tests/test_embedded_atom.py tests/test_relaxation.py \
+    tests/test_embedded_atom.py tests/test_relaxation.py tests/test_group.py \
     tests/test_model_file.py tests/test_older_models.py tests/test_lammps.py
 RUNTIMES = $(foreach name,asan ubsan stdc++,$(shell $(CXX) -print-file-name=lib$(name).so))
 

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.io import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgba, to_rgba_array
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -24,8 +24,9 @@ from symgnn.landscape.structure_report import radial_distribution
 from symgnn.plots import histogram, training
 from symgnn.plots.autocorrelation import autocorrelation
 from symgnn.plots.histogram import draw_distributions
-from symgnn.plots.pairs import Sample
+from symgnn.plots.pairs import Sample, pairs_within
 from symgnn.plots.parity import compare_columns, group_by_prediction
+from symgnn.plots.parity import draw as draw_parity
 from symgnn.plots.radial_distribution import HIGHEST, LOWEST, TOTAL, radial_distributions
 from symgnn.plots.radial_distribution import draw as draw_gr
 from symgnn.plots.slice import cut, draw
@@ -161,6 +162,21 @@ def test_structures_without_a_pair_correlation() -> None:
         radial_distributions([flat], 5.0)
     with pytest.raises(StructureError, match="--range"):
         radial_distributions([ideal_gas(8000, np.eye(3), True)], 30.0)
+
+
+@pytest.mark.parametrize("pbc", [(1, 1, 1), (1, 1, 0), (0, 0, 0)], ids=str)
+def test_pairs_are_counted_before_they_are_found(
+    pbc: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Periodic images make them more than the square of the atoms, surfaces fewer."""
+    gas = ideal_gas(300, np.diag([14.0, 14.0, 14.0]), pbc)
+    found = len(pairs_within(gas, 30.0)[2])
+    assert (found > 300**2) == any(pbc)
+    monkeypatch.setattr("symgnn.plots.pairs._MOST_PAIRS", 1.2 * found)
+    pairs_within(gas, 30.0)
+    monkeypatch.setattr("symgnn.plots.pairs._MOST_PAIRS", 0.8 * found)
+    with pytest.raises(StructureError, match="--range"):
+        pairs_within(gas, 30.0)
 
 
 # --- autocorrelation --------------------------------------------------------------------------
@@ -350,6 +366,17 @@ def test_uncertainty_bars_are_those_of_tenths_of_the_atoms() -> None:
     np.testing.assert_allclose(rows[:, 0], np.arange(4.5, 100, 10))
     np.testing.assert_allclose(rows[:, 1], rows[:, 0] + 0.5)
     np.testing.assert_allclose(rows[:, 2], [1.0] * 5 + [2.0] * 5)
+
+
+def test_a_single_atom_is_seen_on_white() -> None:
+    glass = labeled_glass(1)
+    glass.arrays["energy_barrier_label"] = glass.arrays["energy_barrier"].copy()
+    glass.arrays["energy_barrier_label"][0] += 5.0
+    figure = draw_parity(compare_columns([glass], "glass.xyz"))
+    figure.draw_without_rendering()
+    hexagons = figure.axes[0].collections[0]
+    assert hexagons.get_array().min() == 1  # type: ignore[union-attr]
+    assert to_rgba_array(hexagons.get_facecolor())[:, :3].max() < 0.9
 
 
 @pytest.fixture
@@ -580,6 +607,16 @@ def test_requests_that_cannot_be_met(
         ["slice", "a.xyz"],
         ["unknown"],
         ["gr", "a", "--range", "x"],
+        *(
+            [*words, number, "-o", "b.png"]
+            for words in (
+                ["gr", "a", "--range"],
+                ["correlation", "a", "--range"],
+                ["slice", "a", "--position"],
+                ["slice", "a", "--thickness"],
+            )
+            for number in ("nan", "inf", "1e300")
+        ),
         ["correlation", "a", "-o", "b.png", "--seed", "-1"],
     ],
 )

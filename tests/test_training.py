@@ -21,6 +21,7 @@ from conftest import random_glass
 from symgnn.errors import ConfigError, DatasetError, ModelError, SymGNNError
 from symgnn.graph import neighbor_list
 from symgnn.models import settle_normalization
+from symgnn.models.drag import SLACK
 from symgnn.structures import write_structures
 from symgnn.training.checkpoint import load_checkpoint, save_checkpoint
 from symgnn.training.config import PRESETS, dump_config, load_config, parse_config, preset
@@ -367,6 +368,21 @@ def test_dotted_overrides(tmp_path):
         ("model: {depth: 3}", [], "model.depth: unknown key"),
         ("epochs: -1", [], "epochs: "),
         ("model: {edge_input: length}", [], "symmetrization.distribution: none"),
+        ("model: {cutoff: 1.0e+9}", [], "model.cutoff: 1e+09 Å is beyond 30 Å"),
+        *(
+            (f"model: {{architecture: {name}, cutoff: 50}}", [], "model.cutoff: 50 Å is beyond")
+            for name in ("schnet", "density_regression", "formula", "mixture")
+        ),
+        (
+            "model: {architecture: density_regression, drag: {mobile: 6}}",
+            [],
+            f"edges of mobile + reach + {SLACK:g} = {6 + 5 + SLACK:g} Å",
+        ),
+        (
+            "model: {architecture: density_regression, density_cutoff: 8}",
+            [],
+            "density_cutoff, which must not be farther",
+        ),
         ("[1, 2]", [], "symgnn train --preset paper"),
         ("a: [", [], "not YAML"),
         ("epochs: 3", ["epochs"], "section.key=value"),

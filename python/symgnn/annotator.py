@@ -35,6 +35,11 @@ NOVEL, USUAL_SHARE = 0.5, 0.1
 """An atom is novel to a model above this ``energy_barrier_ood``; a warning follows where more than
 this share of the atoms are. In glasses like those of the training set, 2 to 4% are."""
 
+_NO_CELL = (
+    "the structure is not periodic and has no cell: if it is a piece of a periodic glass, give the"
+    " cell, as in extended XYZ or a LAMMPS dump; "
+)
+
 _NOT_THE_USER = tuple(f"{Path(module).parent}{os.sep}" for module in (__file__, ase.__file__))
 """Where code lies that stands between a user's line and a warning about it."""
 
@@ -201,14 +206,17 @@ class Annotator:
             atoms.info[keys.MODEL] = self.name
             atoms.info[keys.MODEL_SHA256] = self.sha256
             atoms.info[keys.UNITS] = str(self.metadata["units"]["energy"])
-            self.warn_if_novel(prediction)
+            self.warn_if_novel(prediction, atoms)
         return annotated
 
-    def warn_if_novel(self, prediction: NDArray[np.float64]) -> None:
+    def warn_if_novel(
+        self, prediction: NDArray[np.float64], atoms: Atoms | None = None
+    ) -> None:
         """Warn, once in the life of this object, of a structure unlike the training set.
 
         Args:
             prediction: [N, outputs], as :meth:`predict` returns.
+            atoms: the structure, where a missing cell may be the reason.
         """
         if self._warned or keys.ENERGY_BARRIER_OOD not in self.outputs:
             return
@@ -216,10 +224,11 @@ class Annotator:
         share = float((novelty > NOVEL).mean())
         if share > USUAL_SHARE:
             self._warned = True
+            bare = atoms is not None and atoms.cell.rank == 0 and not atoms.pbc.any()
             warnings.warn(
                 f"{share:.0%} of the atoms have surroundings unlike those that the model"
                 f" '{self.name}' was trained on ({keys.ENERGY_BARRIER_OOD} > {NOVEL:g}): do not"
-                " trust their barriers; is this an energy minimum, or an average over 1 ps, of"
+                f" trust their barriers; {_NO_CELL if bare else ''}is this an energy minimum, or an average over 1 ps, of"
                 " the same alloy and density?",
                 NovelStructureWarning,
                 stacklevel=_level_of_user(),
@@ -307,7 +316,7 @@ class SymGNNCalculator(Calculator):
         if self.atoms is None:
             raise StructureError("the calculator has no atoms; pass them, or set atoms.calc")
         (prediction,) = self.annotator.predict([self.atoms])
-        self.annotator.warn_if_novel(prediction)
+        self.annotator.warn_if_novel(prediction, self.atoms)
         self.results = {
             output: prediction[:, column].copy()
             for column, output in enumerate(self.annotator.outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import os
 import signal
 import threading
@@ -58,6 +59,26 @@ def check_output(path: str | Path, *inputs: str | Path) -> None:
             raise SymGNNError(
                 f"the output would replace {file}, which it is made from: choose another name"
             )
+
+
+def check_unchanged(path: str | Path, made: Path) -> None:
+    """Refuse to replace a file by one with other content.
+
+    Args:
+        path: what would be replaced; a device, or nothing yet, is allowed.
+        made: what would take its place.
+
+    Raises:
+        SymGNNError: the contents differ, or the file cannot be read.
+    """
+    target = Path(path)
+    with cannot_write(path):
+        same = not target.is_file() or filecmp.cmp(target, made, shallow=False)
+    if not same:
+        raise SymGNNError(
+            f"{path} is there and differs from what would be written: choose another folder, or"
+            " delete it"
+        )
 
 
 def unfinished_path(path: str | Path) -> Path:

@@ -21,6 +21,7 @@ from symgnn.errors import Interrupted, NovelStructureWarning, StructureError, Sy
 
 if TYPE_CHECKING:
     import numpy as np
+    from ase import Atoms
     from numpy.typing import NDArray
 
     from symgnn.annotator import Annotator
@@ -68,6 +69,10 @@ def annotate(
     Barriers belong to energy minima. cuzr relaxes a copy of the atoms first; for other models
     annotate minimized structures or time averages, not instantaneous snapshots of a hot glass.
 
+    The columns are energy_barrier, and energy_barrier_std and energy_barrier_ood where the model
+    has them. What a file says there without naming a model may be labels: extended XYZ keeps it
+    as energy_barrier_label.
+
     Example: symgnn annotate glass.data --elements Cu Zr -o glass.xyz
     """
     from symgnn.annotator import Annotator
@@ -92,11 +97,18 @@ def _annotate_file(
     index: str,
     line: LateLine,
 ) -> None:
-
     from symgnn.keys import ENERGY_BARRIER
-    from symgnn.structures import STANDARD_STREAM, StructureWriter, iterate_structures
+    from symgnn.structures import (
+        STANDARD_STREAM,
+        StructureWriter,
+        format_of,
+        iterate_structures,
+    )
 
     barriers: list[NDArray[np.float64]] = []
+    labeled = False
+    writes_columns = (output_format or format_of(target)) == "extxyz"
+    replaces_columns = not writes_columns and _is_same_file(source, target)
     layers = annotator.metadata["layers"]
 
     def show(layer: int, share: float) -> None:
@@ -107,6 +119,12 @@ def _annotate_file(
     try:
         with writer:
             for atoms in iterate_structures(source, elements=elements, index=index):
+                kept = _keep_labels(atoms)
+                if replaces_columns:
+                    _check_no_labels(atoms, source)
+                if kept and not labeled:
+                    line.say(f"warning: {source}: {_label_line(kept, writes_columns)}")
+                labeled = labeled or bool(kept)
                 try:
                     with warnings.catch_warnings(record=True) as caught:
                         warnings.simplefilter("always", NovelStructureWarning)
@@ -127,7 +145,52 @@ def _annotate_file(
             raise type(error)(f"{error} ({_kept(writer)})") from error
         raise
     name = "standard output" if target == STANDARD_STREAM else target
-    line.say(f"{source} → {name}: {_summary(barriers)}")
+    line.say(f"{source} → {name}: {_summary(barriers)} ({_belong(annotator)})")
+
+
+def _keep_labels(atoms: Atoms) -> list[str]:
+    """Give predicted columns that no model is named for the names of labels, and say these."""
+    from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_OOD, ENERGY_BARRIER_STD, MODEL
+
+    # A LAMMPS dump says nothing of the model, but only a model knows novelty.
+    predicted = MODEL in atoms.info or ENERGY_BARRIER_OOD in atoms.arrays
+    if predicted or ENERGY_BARRIER not in atoms.arrays:
+        return []
+    from symgnn.evaluation import LABEL_SUFFIX
+
+    names = []
+    for column in (ENERGY_BARRIER, ENERGY_BARRIER_STD):
+        if column in atoms.arrays:
+            name = column + LABEL_SUFFIX
+            while name in atoms.arrays:  # labels that were there before
+                name += LABEL_SUFFIX
+            atoms.arrays[name] = atoms.arrays.pop(column)
+            names.append(name)
+    return names
+
+
+def _label_line(names: list[str], written: bool) -> str:
+    from symgnn.keys import ENERGY_BARRIER
+
+    columns = " and ".join(names)
+    return f"its column {ENERGY_BARRIER} names no model and may be labels: " + (
+        f"kept as {columns}" if written else f"only extended XYZ keeps them, as {columns}"
+    )
+
+
+def _check_no_labels(atoms: Atoms, source: str) -> None:
+    """Refuse to put a format that holds predictions alone in the place of labels."""
+    from symgnn.evaluation import LABEL_SUFFIX
+    from symgnn.keys import PREDICTIONS
+
+    if any(name + LABEL_SUFFIX in atoms.arrays for name in PREDICTIONS):
+        raise StructureError(
+            f"the output would replace {source}, which may hold labels: choose another name"
+        )
+
+
+def _is_same_file(source: str, target: str) -> bool:
+    return Path(source).exists() and Path(target).exists() and Path(target).samefile(source)
 
 
 def _kept(writer: StructureWriter) -> str:
@@ -143,8 +206,14 @@ def _summary(barriers: list[NDArray[np.float64]]) -> str:
     count = f"{len(barriers)} structures, " if len(barriers) > 1 else ""
     return (
         f"{count}{len(values)} atoms, energy barrier {values.mean():.3f} ± {values.std():.3f} eV"
-        " (positions as in the file)"
     )
+
+
+def _belong(annotator: Annotator) -> str:
+    """Which positions the barriers belong to."""
+    architecture = annotator.metadata.get("architecture", {})
+    relaxes = architecture.get("densities", architecture).get("relaxation") is not None
+    return ("barriers of the relaxed copy; " if relaxes else "") + "positions as in the file"
 
 
 def _targets(

@@ -52,7 +52,9 @@ def export(
         raise typer.BadParameter("--elements is for --random: a checkpoint has its own elements")
 
     from symgnn.export import export_checkpoint, export_random
+    from symgnn.files import check_output
 
+    check_output(output, *([] if checkpoint is None else [checkpoint]))
     if checkpoint is not None:
         result = export_checkpoint(checkpoint, output, dtype=dtype.value)
     else:

@@ -38,7 +38,8 @@ IndexOption = Annotated[
     str, typer.Option("--index", help="Which structures of a trajectory: 0, -1, ::10.")
 ]
 RangeOption = Annotated[
-    float, typer.Option("--range", min=0.5, help="Largest distance, Å.", show_default=True)
+    float,
+    typer.Option("--range", min=0.5, max=50.0, help="Largest distance, Å.", show_default=True),
 ]
 
 
@@ -85,9 +86,16 @@ def slice_(
     axis: Annotated[str, typer.Option("--axis", help="x, y or z: normal to the slab.")] = "z",
     position: Annotated[
         float | None,
-        typer.Option("--position", help="Middle of the slab along the axis, Å; default: center."),
+        typer.Option(
+            "--position",
+            min=-10_000.0,
+            max=10_000.0,
+            help="Middle of the slab along the axis, Å; default: center.",
+        ),
     ] = None,
-    thickness: Annotated[float, typer.Option("--thickness", min=0.1, help="Of the slab, Å.")] = 3.2,
+    thickness: Annotated[
+        float, typer.Option("--thickness", min=0.1, max=100.0, help="Of the slab, Å.")
+    ] = 3.2,
     column: ColumnOption = "energy_barrier",
     elements: ElementsOption = None,
     index: Annotated[

@@ -8,9 +8,11 @@ from typing import Annotated
 
 import typer
 
+from symgnn.cli.plot import ColumnOption
 from symgnn.cli.options import DeviceOption, ElementsOption, ThreadsOption, element_names
 from symgnn.cli.progress import late_line
 from symgnn.errors import Interrupted
+from symgnn.keys import ENERGY_BARRIER
 
 _LAST = -1
 
@@ -38,9 +40,10 @@ def report(
             "--model",
             "-m",
             help="Predict the barriers with this model; default: those of the file, and cuzr"
-            " where there are none.",
+            " where it has no such column.",
         ),
     ] = None,
+    column: ColumnOption = ENERGY_BARRIER,
     elements: ElementsOption = None,
     frame: Annotated[
         int, typer.Option("--frame", help="Which structure of a trajectory; -1 is the last.")
@@ -60,6 +63,8 @@ def report(
 
       symgnn report glass.xyz --model cuzr-fast --explanation explanation.json -o glass.html
 
+      symgnn report barriers.dump --column c_barrier -o glass.html
+
       symgnn report run/ -o run.html
     """
     from symgnn.files import check_output
@@ -69,12 +74,17 @@ def report(
     of_structure = {
         "--explanation": explanation is not None,
         "--model": model is not None,
+        "--column": column != ENERGY_BARRIER,
         "--elements": elements is not None,
         "--frame": frame != _LAST,
     }
     if folder and any(of_structure.values()):
         given = ", ".join(name for name, there in of_structure.items() if there)
         raise typer.BadParameter(f"{source} is a folder, and {given} belongs to a structure file")
+    if model is not None and column != ENERGY_BARRIER:
+        raise typer.BadParameter(
+            "--model predicts the barriers, and --column names those of the file: give one of them"
+        )
     check_output(output, source, *([] if explanation is None else [explanation]))
     try:
         with late_line() as line:
@@ -87,12 +97,14 @@ def report(
                     source,
                     output,
                     model=model,
+                    column=column,
                     explanations=explanation,
                     elements=element_names(elements),
                     frame=frame,
                     device=device,
                     threads=threads,
                     report=lambda count: line.show(f"{source}: {count} structures"),
+                    say=lambda text: line.say(f"{source}: {text}"),
                 )
     except KeyboardInterrupt:
         raise Interrupted("interrupted; no page was written: start it again") from None

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from .blocks import chosen_edges, edges_shorter_than
 from .densities import LocalDensities
-from .drag import DragConfig, DragEnergies
+from .drag import SLACK, DragConfig, DragEnergies
 from .embedded_atom import MARGIN
 from .local_features import LocalFeatures
 from .network import NetworkConfig
@@ -86,10 +86,12 @@ class DensityRegressionConfig(NetworkConfig):
         reach = max(self.shells[-1] + 0.5 * self.shell_ramp, self.angular_cutoff, 5.5)
         if reach > self.radial_cutoff:
             raise ValueError("cutoff: no shell and no density may reach farther")
-        if max(self.radial_cutoff, 0.0 if self.drag is None else self.drag.cutoff) > self.cutoff:
+        if self.radial_cutoff > self.cutoff:
+            raise ValueError("cutoff: densities end at density_cutoff, which must not be farther")
+        if self.drag is not None and self.drag.cutoff > self.cutoff:
             raise ValueError(
-                "cutoff: densities end at density_cutoff, and the energies of dragging need edges "
-                "of mobile + reach + 0.5 Å"
+                "cutoff: the energies of dragging need edges of"
+                f" mobile + reach + {SLACK:g} = {self.drag.cutoff:g} Å"
             )
         if self.relaxation is not None and self.radial_cutoff > self.cutoff - MARGIN:
             raise ValueError(

@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
 from .normalization import Normalization  # noqa: TC001  pydantic reads it at run time
+
+
+LONGEST_CUTOFF = 30.0
+"""Å: within it an atom of a metal has 6,000 neighbors, and edges fill the memory."""
 
 
 class NetworkConfig(BaseModel):
@@ -21,6 +25,14 @@ class NetworkConfig(BaseModel):
     """Atoms closer than this are neighbors, Å."""
     self_edges: bool = False
     """Edges (i, i) with a zero vector."""
+
+    @field_validator("cutoff")
+    @classmethod
+    def _edges_fit_into_memory(cls, cutoff: float) -> float:
+        """Holds in subclasses with another default, too."""
+        if cutoff > LONGEST_CUTOFF:
+            raise ValueError(f"{cutoff:g} Å is beyond {LONGEST_CUTOFF:g} Å: choose a smaller one")
+        return cutoff
 
     def build(self, elements: int) -> Any:
         """The model for ``elements`` chemical elements, with random weights."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FEWEST_PAIRS: Final = 50
 """A mean over fewer pairs would only be noise."""
 _MOST_PAIRS: Final = 3e7  # about 4 GB while they are found
+_SHELLS: Final = 50  # by which the volume within the cutoff is measured
 _RAYS: Final = 100_000  # from all atoms together
 _SMALLEST_VOLUME: Final = 1e-6  # Å³
 
@@ -38,8 +39,10 @@ def pairs_within(
         StructureError: too many pairs, atoms without volume, or as
             :func:`symgnn.graph.neighbor_list`.
     """
-    expected = len(atoms) ** 2 / Sample(atoms).volume * 4 / 3 * math.pi * cutoff**3
-    if min(expected, len(atoms) ** 2) > _MOST_PAIRS:
+    sample, everything = Sample(atoms), np.ones(len(atoms), dtype=bool)
+    reached = sample.shells(everything, np.linspace(0.0, cutoff, _SHELLS + 1)).sum()
+    expected = len(atoms) ** 2 / sample.volume * reached
+    if expected > _MOST_PAIRS:
         raise StructureError(
             f"{len(atoms)} atoms have about {expected:.0e} pairs within {cutoff:g} Å, more than"
             " fit in memory: choose a smaller --range, or cut a piece out of the structure"

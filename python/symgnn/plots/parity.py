@@ -13,7 +13,7 @@ from symgnn.errors import DatasetError, StructureError
 from symgnn.evaluation import LABEL_SUFFIX, Evaluation, StructureEvaluation
 from symgnn.keys import ENERGY_BARRIER
 from symgnn.plots.frames import column_of
-from symgnn.plots.style import SERIES
+from symgnn.plots.style import COUNT_COLORS, SERIES
 from symgnn.training.dataset import label_of
 from symgnn.training.metrics import compute_metrics
 
@@ -131,7 +131,7 @@ def _parity(labeled: list[StructureEvaluation], axes: Axes, figure: Figure) -> N
         extent=(low, high, low, high),
         bins="log",
         mincnt=1,
-        cmap="Greys",
+        cmap=COUNT_COLORS,
         linewidths=0.1,
     )
     figure.colorbar(counts, ax=axes, label="atoms", shrink=0.8)

@@ -27,6 +27,11 @@ BARRIER_COLORS: Final = LinearSegmentedColormap.from_list(
 )
 """Perceptually uniform; the soft spots, where barriers are low, glow."""
 
+COUNT_COLORS: Final = LinearSegmentedColormap.from_list(
+    "count", mpl.colormaps["Greys"](np.linspace(0.3, 1.0, 256))
+)
+"""Light gray to black: what stands for a single atom is still seen on white."""
+
 BARRIER_LABEL: Final = "energy barrier (eV)"
 
 SERIES: Final = ("#6b7a8f", "#c8553d", "#2a9d8f", "#e0a030", "#7b5ea7", "#3d6fb0", "#9c8f5a")

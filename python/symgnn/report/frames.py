@@ -13,10 +13,12 @@ from .. import keys
 from ..annotator import NOVEL, Annotator
 from ..errors import NovelStructureWarning, StructureError
 from ..graph import check_finite
+from ..plots.frames import iterate_annotated
 from ..structures import iterate_structures, timestep_of
+from ..training.dataset import label_candidates
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ase import Atoms
     from numpy.typing import NDArray
@@ -50,8 +52,10 @@ class Frames:
 class EnsureBarriers:
     """Makes sure that a frame has barriers, with a model that is loaded when it is needed."""
 
-    def __init__(self, model: str | None, device: str, threads: int) -> None:
-        self._wanted, self._device, self._threads = model, device, threads
+    def __init__(
+        self, model: str | None, device: str, threads: int, say: Callable[[str], None] | None
+    ) -> None:
+        self._wanted, self._device, self._threads, self._say = model, device, threads, say
         self.annotator: Annotator | None = None
 
     def __call__(self, atoms: Atoms) -> None:
@@ -59,6 +63,11 @@ class EnsureBarriers:
         if self._wanted is None and keys.ENERGY_BARRIER in atoms.arrays:
             return
         if self.annotator is None:
+            if self._wanted is None and self._say is not None:
+                self._say(
+                    f"no column {keys.ENERGY_BARRIER} (columns: {label_candidates(atoms)}):"
+                    " predicted by cuzr"
+                )
             self.annotator = Annotator(
                 self._wanted or "cuzr", device=self._device, threads=self._threads
             )
@@ -71,6 +80,7 @@ class EnsureBarriers:
 
 def read_frames(
     source: str,
+    column: str,
     elements: Sequence[str] | None,
     wanted: int,
     ensure: EnsureBarriers,
@@ -80,6 +90,7 @@ def read_frames(
 
     Args:
         source: a file that :func:`iterate_structures` reads.
+        column: per-atom column with the barriers; frames may lack ``energy_barrier`` alone.
         elements: chemical symbol of each LAMMPS atom type.
         wanted: number of the frame; negative ones count from the end.
         ensure: gives frames the barriers that they lack.
@@ -91,7 +102,7 @@ def read_frames(
     statistics: list[FrameStatistics] = []
     latest: deque[Atoms] = deque(maxlen=max(1, -wanted))
     chosen: Atoms | None = None
-    for number, atoms in enumerate(iterate_structures(source, elements=elements)):
+    for number, atoms in enumerate(_iterate(source, column, elements)):
         try:
             check_finite(atoms.positions, atoms.cell.array)
             ensure(atoms)
@@ -113,6 +124,18 @@ def read_frames(
             f" choose --frame 0{f' to {count - 1}' if count > 1 else ''}, or -1 for the last"
         )
     return Frames(chosen, wanted % len(statistics), statistics)
+
+
+def _iterate(source: str, column: str, elements: Sequence[str] | None) -> Iterator[Atoms]:
+    if column == keys.ENERGY_BARRIER:
+        yield from iterate_structures(source, elements=elements)
+        return
+    for atoms in iterate_annotated(source, column=column, elements=elements):
+        for name in (keys.ENERGY_BARRIER_STD, keys.ENERGY_BARRIER_OOD):
+            atoms.arrays.pop(name, None)  # of other barriers
+        for name in (keys.MODEL, keys.MODEL_SHA256):
+            atoms.info.pop(name, None)
+        yield atoms
 
 
 def _check(atoms: Atoms) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
+    from ..annotator import Annotator
     from ..explain import Explanation
 
 _SCRIPTS = (
@@ -42,12 +43,14 @@ def report_structure(
     output: Path,
     *,
     model: str | None = None,
+    column: str = keys.ENERGY_BARRIER,
     explanations: Path | None = None,
     elements: Sequence[str] | None = None,
     frame: int = -1,
     device: str = "auto",
     threads: int = 0,
     report: Callable[[int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> str:
     """Write the page about a structure, or about one frame of a trajectory.
 
@@ -55,7 +58,8 @@ def report_structure(
         source: a file that :func:`iterate_structures` reads.
         output: HTML file.
         model: predicts the barriers; None keeps those of the file, and predicts with ``cuzr``
-            where there are none.
+            where there is no ``energy_barrier``.
+        column: per-atom column with the barriers, such as the ``c_barrier`` of a LAMMPS dump.
         explanations: a file that ``symgnn explain`` wrote for this structure; its first
             ``MOST_EXPLAINED`` atoms are on the page.
         elements: chemical symbol of each LAMMPS atom type.
@@ -63,18 +67,19 @@ def report_structure(
         device: as in :class:`Annotator`.
         threads: as in :class:`Annotator`.
         report: called with the number of frames read so far.
+        say: called with one line if ``cuzr`` predicts because the file has no barriers.
 
     Returns:
         One line about what is on the page.
 
     Raises:
-        StructureError: the file cannot be read, has no such frame, or not one number per atom as
-            ``energy_barrier``; or the explanations belong to another structure.
+        StructureError: the file cannot be read, has no such frame, or not one number per atom in
+            the column; or the explanations belong to another structure.
         ModelError: the model cannot be used.
         SymGNNError: the page cannot be written.
     """
-    ensure = EnsureBarriers(model, device, threads)
-    frames = read_frames(source, elements, frame, ensure, report)
+    ensure = EnsureBarriers(model, device, threads, say)
+    frames = read_frames(source, column, elements, frame, ensure, report)
     atoms = frames.atoms
     read = [] if explanations is None else _read_explanations(explanations, atoms, source)
     name = "standard input" if source == STANDARD_STREAM else Path(source).name
@@ -90,7 +95,7 @@ def report_structure(
             + warning(_model_warning(atoms, explanations)),
             "table": table(*_summary(atoms)),
             "novelty": html.escape(_novelty_line(share)),
-            "provenance": definitions(_provenance(source, frames, ensure, explanations, read)),
+            "provenance": definitions(_provenance(source, column, frames, ensure, explanations, read)),
         },
         data={
             **atom_data(atoms),
@@ -242,6 +247,7 @@ def _model_warning(atoms: Atoms, explanations: Path | None) -> str:
 
 def _provenance(
     source: str,
+    column: str,
     frames: Frames,
     ensure: EnsureBarriers,
     path: Path | None,
@@ -257,13 +263,13 @@ def _provenance(
         "Time step": str(info.get("timestep", "")),
     }
     if ensure.annotator is not None:
-        entries["Barriers"] = "predicted for this page, positions as in the file"
+        entries["Barriers"] = f"predicted for this page ({_belong(ensure.annotator)})"
         entries["Computed on"] = ensure.annotator.device
     elif model:
         entries["Barriers"] = "predicted before, as the file says"
     else:
         entries["Barriers"] = (
-            f"column {keys.ENERGY_BARRIER} of the file, which names no model: labels, perhaps"
+            f"column {column} of the file, which names no model: labels, perhaps"
         )
     entries |= {"Model": model, "Model, sha256": str(info.get(keys.MODEL_SHA256, ""))}
     if ensure.annotator is not None:
@@ -274,6 +280,13 @@ def _provenance(
         entries |= _explanation_settings(path)
         entries["Explanations, sha256"] = _checksum(path)
     return entries
+
+
+def _belong(annotator: Annotator) -> str:
+    """Which positions the barriers belong to."""
+    architecture = annotator.metadata.get("architecture", {})
+    relaxes = architecture.get("densities", architecture).get("relaxation") is not None
+    return ("barriers of the relaxed copy; " if relaxes else "") + "positions as in the file"
 
 
 def _explanation_settings(path: Path) -> dict[str, str]:

@@ -286,6 +286,7 @@ def _describe_fit(problem: ErrorDetails) -> str:
 
 def _line(problem: ErrorDetails) -> str:
     message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+    message = message.removeprefix("Value error, ")
     return f"{'.'.join(map(str, problem['loc'])) or 'configuration'}: {message}"
 
 
