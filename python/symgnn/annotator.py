@@ -209,9 +209,7 @@ class Annotator:
             self.warn_if_novel(prediction, atoms)
         return annotated
 
-    def warn_if_novel(
-        self, prediction: NDArray[np.float64], atoms: Atoms | None = None
-    ) -> None:
+    def warn_if_novel(self, prediction: NDArray[np.float64], atoms: Atoms | None = None) -> None:
         """Warn, once in the life of this object, of a structure unlike the training set.
 
         Args:

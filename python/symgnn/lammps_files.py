@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 _POSITION_COLUMNS = (("x", "y", "z"), ("xu", "yu", "zu"), ("xs", "ys", "zs"), ("xsu", "ysu", "zsu"))
 _ARRAYS_OF_ASE = ("numbers", "positions")  # a column of that name would take their place
 _UNITS_IN_ANGSTROM = ("metal", "real")
-_DATA_HEADER = re.compile(r"^\s*\d+\s+atoms\s*(#.*)?$", re.MULTILINE)
-_DATA_TYPES = re.compile(r"^\s*(\d+)\s+atom\s+types", re.MULTILINE)
+_DATA_HEADER = re.compile(r"^\s*(\d{1,18})\s+atoms\s*(#.*)?$", re.MULTILINE)
+_DATA_TYPES = re.compile(r"^\s*(\d{1,18})\s+atom\s+types", re.MULTILINE)
+DATA_HEADER = "a LAMMPS data file has lines like '3000 atoms' and '2 atom types' at its beginning"
+_ATOM_STYLES = {"atomic": 5, "charge": 6, "molecular": 6, "bond": 6, "angle": 6, "full": 7}
+_IMAGE_FLAGS = 3  # columns that each of them may have in addition
 _UNREADABLE_DATA = (  # what ASE's reader meets in a damaged file
     ValueError,
     ArithmeticError,
@@ -38,6 +41,7 @@ _UNREADABLE_DATA = (  # what ASE's reader meets in a damaged file
     StopIteration,
     UnboundLocalError,
 )
+_BOX_VECTOR = re.compile(r"\s[abc]vec\s*(?:#.*)?$", re.MULTILINE)
 _BOX_LOW = re.compile(r"^\s*(\S+)\s+\S+\s+([xyz])lo\s+\2hi", re.MULTILINE)
 
 
@@ -376,6 +380,7 @@ def read_data(file: IO[str], elements: Sequence[str] | None) -> Atoms:
         StructureError: a damaged file, or types without elements.
     """
     text = file.read()
+    _check_tables(text)
     declared = _DATA_TYPES.search(text)
     types = int(declared.group(1)) if declared else 0
     if elements is None:
@@ -396,14 +401,107 @@ def read_data(file: IO[str], elements: Sequence[str] | None) -> Atoms:
         atoms: Atoms = read_lammps_data(
             io.StringIO(text), Z_of_type=numbers, read_image_flags=False
         )
-    except _UNREADABLE_DATA as e:
-        raise StructureError(
-            f"damaged or unusual LAMMPS data file: {str(e) or type(e).__name__}"
-        ) from e
+    except _UNREADABLE_DATA as error:
+        raise StructureError(f"damaged or unusual LAMMPS data file: {_reason(error)}") from error
     low = {axis: float(value) for value, axis in _BOX_LOW.findall(text)}
     if len(low) == 3:
         atoms.set_celldisp([low["x"], low["y"], low["z"]])
+    elif len(_BOX_VECTOR.findall(text)) != 3:
+        raise StructureError(
+            "damaged LAMMPS data file: its header needs three lines that end in xlo xhi, ylo yhi"
+            " and zlo zhi"
+        )
     return atoms
+
+
+def _reason(error: BaseException) -> str:
+    """What ASE's reader met, in words."""
+    if isinstance(error, KeyError) and error.args:
+        return f"{error.args[0]} is no type of the file, or no id of an atom in its section Atoms"
+    if isinstance(error, IndexError):
+        return "a row has too few columns"
+    return str(error) or type(error).__name__
+
+
+def _check_tables(text: str) -> None:
+    """Raises StructureError unless there is a row for each atom, of an atom style that is read."""
+    header = _DATA_HEADER.search(text)
+    count = int(header.group(1)) if header else 0
+    atoms = _table(text, "Atoms")
+    if atoms is None:
+        raise StructureError(
+            f"the data file has no section Atoms for its {count} atoms: it is damaged, or was cut"
+            " off while being written or copied"
+        )
+    comment, columns, ends = atoms
+    _check_rows("Atoms", columns, count, ends)
+    _check_style(comment, columns[0] if columns else 0)
+    if (velocities := _table(text, "Velocities")) is not None:
+        _, columns, ends = velocities
+        _check_rows("Velocities", columns, count, ends)
+
+
+def _table(text: str, section: str) -> tuple[str, list[int], bool] | None:
+    """Comment beside the name of a section, columns of its rows, whether the file ends there."""
+    body = text.partition("\n")[2]  # the first line is a title
+    start = re.search(rf"^[ \t]*{section}[ \t]*(?:#(.*))?$", body, re.MULTILINE)
+    if start is None:
+        return None
+    lines = body[start.end() :].split("\n")[2:]  # after an empty one
+    rows = list(
+        itertools.takewhile(lambda line: line.strip() and not line.strip()[0].isalpha(), lines)
+    )
+    columns = [len(row.partition("#")[0].split()) for row in rows]
+    ends = not any(line.strip() for line in lines[len(rows) :])
+    return (start.group(1) or "").strip(), columns, ends
+
+
+def _check_rows(section: str, columns: list[int], count: int, ends: bool) -> None:
+    """Raises StructureError unless a section has as many rows as atoms, alike in their columns."""
+    cut_within_row = ends and len(columns) > 0 and columns[-1] < columns[0]
+    whole = len(columns) - cut_within_row
+    if ends and whole < count:
+        raise StructureError(
+            f"the data file ends after {whole} of {count} {section.lower()}: it was cut off while"
+            " being written or copied"
+        )
+    if len(columns) != count:
+        raise StructureError(
+            f"damaged LAMMPS data file: its header says {count} atoms, but {len(columns)} rows"
+            f" stand below {section}"
+        )
+    for number, found in enumerate(columns, start=1):
+        if found != columns[0]:
+            raise StructureError(
+                f"damaged LAMMPS data file: row {number} of {section} has {found} columns, and the"
+                f" first has {columns[0]}"
+            )
+
+
+def _check_style(comment: str, columns: int) -> None:
+    """Raises StructureError unless rows of Atoms have the columns of the style in the comment."""
+    if not comment and columns in _columns_of("atomic", "full"):
+        return
+    if not comment:
+        raise StructureError(
+            f"rows of Atoms have {columns} columns, but the data file does not name its atom style:"
+            " write it beside the word, as in 'Atoms # charge'"
+        )
+    if comment not in _ATOM_STYLES:
+        raise StructureError(
+            f"'Atoms # {comment}' names no atom style that is read: those are"
+            f" {', '.join(_ATOM_STYLES)}"
+        )
+    if columns not in _columns_of(comment):
+        one, other = _columns_of(comment)
+        raise StructureError(
+            f"rows of Atoms have {columns} columns, but those of atom style {comment} have {one}, or"
+            f" {other} with image flags: correct the style in 'Atoms # {comment}'"
+        )
+
+
+def _columns_of(*styles: str) -> list[int]:
+    return [_ATOM_STYLES[style] + more for style in styles for more in (0, _IMAGE_FLAGS)]
 
 
 def _elements_named_in(text: str, types: int) -> list[str] | None:

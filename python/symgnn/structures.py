@@ -131,8 +131,8 @@ def _iterate_file(
         else:
             if elements is not None:
                 raise StructureError(
-                    "element names map LAMMPS atom types, but this is no LAMMPS file:"
-                    " leave --elements away"
+                    "element names map LAMMPS atom types, but this is no LAMMPS file"
+                    f" ({lammps_files.DATA_HEADER}): leave --elements away"
                 )
             yield from _iterate_ase(path, index)
     except StructureError as error:
@@ -171,6 +171,11 @@ def _iterate_ase(path: Path, index: int | str) -> Iterator[Atoms]:
         yield atoms
     if count == 0 and not isinstance(_parse_index(index), slice):
         raise StructureError(f"there is no structure number {index}")
+    if count == 0 and _parse_index(index) == slice(None):
+        raise StructureError(
+            f"holds no structure when read as {file_format}: name the file by its format;"
+            f" {lammps_files.DATA_HEADER}"
+        )
 
 
 def _select(structures: list[Atoms], which: int | slice) -> list[Atoms]:

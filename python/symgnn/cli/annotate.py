@@ -106,9 +106,7 @@ def _annotate_file(
     )
 
     barriers: list[NDArray[np.float64]] = []
-    labeled = False
-    writes_columns = (output_format or format_of(target)) == "extxyz"
-    replaces_columns = not writes_columns and _is_same_file(source, target)
+    labels = _Labels(source, target, output_format or format_of(target), line)
     layers = annotator.metadata["layers"]
 
     def show(layer: int, share: float) -> None:
@@ -119,12 +117,7 @@ def _annotate_file(
     try:
         with writer:
             for atoms in iterate_structures(source, elements=elements, index=index):
-                kept = _keep_labels(atoms)
-                if replaces_columns:
-                    _check_no_labels(atoms, source)
-                if kept and not labeled:
-                    line.say(f"warning: {source}: {_label_line(kept, writes_columns)}")
-                labeled = labeled or bool(kept)
+                labels.keep(atoms)
                 try:
                     with warnings.catch_warnings(record=True) as caught:
                         warnings.simplefilter("always", NovelStructureWarning)
@@ -148,8 +141,45 @@ def _annotate_file(
     line.say(f"{source} → {name}: {_summary(barriers)} ({_belong(annotator)})")
 
 
-def _keep_labels(atoms: Atoms) -> list[str]:
-    """Give predicted columns that no model is named for the names of labels, and say these."""
+class _Labels:
+    """Labels of one input, which predictions would otherwise take the place of."""
+
+    def __init__(self, source: str, target: str, output_format: str, line: LateLine) -> None:
+        self._source, self._line = source, line
+        self._written = output_format == "extxyz"  # the other formats hold predictions alone
+        self._lost = not self._written and _is_same_file(source, target)
+        self._said = False
+
+    def keep(self, atoms: Atoms) -> None:
+        """Rename predicted columns that no model is named for, and say so once.
+
+        Raises:
+            StructureError: the output would replace the input and leave labels out.
+        """
+        from symgnn.keys import ENERGY_BARRIER
+
+        renamed = _rename_labels(atoms)
+        if self._lost and any(name.startswith(f"{ENERGY_BARRIER}_label") for name in atoms.arrays):
+            raise StructureError(
+                f"the output would replace {self._source}, which may hold labels: choose another"
+                " name"
+            )
+        if renamed and not self._said:
+            self._said = True
+            names = " and ".join(renamed)
+            self._line.say(
+                f"warning: {self._source}: its column {ENERGY_BARRIER} names no model and may be"
+                " labels: "
+                + (
+                    f"kept as {names}"
+                    if self._written
+                    else f"only extended XYZ keeps it, as {names}"
+                )
+            )
+
+
+def _rename_labels(atoms: Atoms) -> list[str]:
+    """Give predicted columns that no model is named for the names of labels; these names."""
     from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_OOD, ENERGY_BARRIER_STD, MODEL
 
     # A LAMMPS dump says nothing of the model, but only a model knows novelty.
@@ -169,26 +199,6 @@ def _keep_labels(atoms: Atoms) -> list[str]:
     return names
 
 
-def _label_line(names: list[str], written: bool) -> str:
-    from symgnn.keys import ENERGY_BARRIER
-
-    columns = " and ".join(names)
-    return f"its column {ENERGY_BARRIER} names no model and may be labels: " + (
-        f"kept as {columns}" if written else f"only extended XYZ keeps them, as {columns}"
-    )
-
-
-def _check_no_labels(atoms: Atoms, source: str) -> None:
-    """Refuse to put a format that holds predictions alone in the place of labels."""
-    from symgnn.evaluation import LABEL_SUFFIX
-    from symgnn.keys import PREDICTIONS
-
-    if any(name + LABEL_SUFFIX in atoms.arrays for name in PREDICTIONS):
-        raise StructureError(
-            f"the output would replace {source}, which may hold labels: choose another name"
-        )
-
-
 def _is_same_file(source: str, target: str) -> bool:
     return Path(source).exists() and Path(target).exists() and Path(target).samefile(source)
 
@@ -204,9 +214,7 @@ def _summary(barriers: list[NDArray[np.float64]]) -> str:
 
     values = np.concatenate(barriers)
     count = f"{len(barriers)} structures, " if len(barriers) > 1 else ""
-    return (
-        f"{count}{len(values)} atoms, energy barrier {values.mean():.3f} ± {values.std():.3f} eV"
-    )
+    return f"{count}{len(values)} atoms, energy barrier {values.mean():.3f} ± {values.std():.3f} eV"
 
 
 def _belong(annotator: Annotator) -> str:

@@ -16,7 +16,8 @@ def potential(
 ) -> None:
     """Write the Cu-Zr potential of Mendelev and others (2009) for LAMMPS (pair_style eam/fs).
 
-    A file with other content is not replaced. Cite Philosophical Magazine 89, 967 (2009) for it. Its license is CDDL-1.0.
+    Cite Philosophical Magazine 89, 967 (2009) for it. Its license is CDDL-1.0. A file with other
+    content is not replaced.
 
     Example: symgnn potential -o CuZr_2009.eam.fs
     """

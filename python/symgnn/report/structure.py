@@ -95,7 +95,9 @@ def report_structure(
             + warning(_model_warning(atoms, explanations)),
             "table": table(*_summary(atoms)),
             "novelty": html.escape(_novelty_line(share)),
-            "provenance": definitions(_provenance(source, column, frames, ensure, explanations, read)),
+            "provenance": definitions(
+                _provenance(source, column, frames, ensure, explanations, read)
+            ),
         },
         data={
             **atom_data(atoms),
@@ -268,9 +270,7 @@ def _provenance(
     elif model:
         entries["Barriers"] = "predicted before, as the file says"
     else:
-        entries["Barriers"] = (
-            f"column {column} of the file, which names no model: labels, perhaps"
-        )
+        entries["Barriers"] = f"column {column} of the file, which names no model: labels, perhaps"
     entries |= {"Model": model, "Model, sha256": str(info.get(keys.MODEL_SHA256, ""))}
     if ensure.annotator is not None:
         entries |= _model_settings(ensure.annotator.metadata)
