@@ -169,14 +169,14 @@ def test_pairs_are_counted_before_they_are_found(
     pbc: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Periodic images make them more than the square of the atoms, surfaces fewer."""
-    gas = ideal_gas(300, np.diag([14.0, 14.0, 14.0]), pbc)
-    found = len(pairs_within(gas, 30.0)[2])
-    assert (found > 300**2) == any(pbc)
+    gas = ideal_gas(80, np.diag([10.0, 10.0, 10.0]), pbc)
+    found = len(pairs_within(gas, 20.0)[2])
+    assert (found > 80**2) == any(pbc)
     monkeypatch.setattr("symgnn.plots.pairs._MOST_PAIRS", 1.2 * found)
-    pairs_within(gas, 30.0)
+    pairs_within(gas, 20.0)
     monkeypatch.setattr("symgnn.plots.pairs._MOST_PAIRS", 0.8 * found)
     with pytest.raises(StructureError, match="--range"):
-        pairs_within(gas, 30.0)
+        pairs_within(gas, 20.0)
 
 
 # --- autocorrelation --------------------------------------------------------------------------
@@ -543,6 +543,25 @@ def test_the_column_of_a_lammps_dump(folder: Path, capsys: pytest.CaptureFixture
     assert "c_barrier" in message
     assert "--column" in message
     assert run([*arguments, "--column", "c_barrier"]) == 0
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_a_frame_before_the_first_average_is_left_out(
+    picture: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = [labeled_glass(seed) for seed in (1, 2, 3)]
+    frames[0].arrays["energy_barrier"][:] = 0.0
+    frames[1].arrays["energy_barrier"][5] = 0.0  # outside of the group of the compute
+    write_structures("live.dump", frames)
+    words = ["plot", picture, "live.dump", "-o", "picture.png", "--index"]
+    assert run([*words, "1" if picture == "slice" else ":"]) == 0
+    said = capsys.readouterr().err
+    note = "live.dump, frame 0: all values of energy_barrier are 0 (before the first average?)"
+    assert said.count(note) == (picture != "slice")
+    if picture == "histogram":
+        assert "2 structures, 128 barriers" in said
+    assert run([*words, "0"]) == 1
+    assert "choose later frames with --index" in complaint(capsys)
 
 
 def test_several_files_side_by_side(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from ase import Atoms
 
 from symgnn.errors import StructureError, SymGNNError
+from symgnn.lammps_files import read_data
 from symgnn.structures import (
     StructureWriter,
     format_of,
@@ -115,7 +116,8 @@ def test_wrong_element_names_for_a_data_file(
     [
         ("\n1 1 1.0", f"\n{'9' * 30} 1 1.0", "damaged or unusual"),
         ("\n1 1 1.0", f"\n1 {'9' * 30} 1.0", "damaged or unusual"),
-        ("4 atoms", f"{'9' * 15} atoms", "damaged or unusual"),
+        ("4 atoms", f"{'9' * 15} atoms", "ends after 4 of 9999"),
+        ("2 atom types", f"{'9' * 5000} atom types", "no structure when read as"),
         ("1 63.546", f"{'9' * 5000} 63.546", "does not name the elements"),
     ],
 )
@@ -127,6 +129,50 @@ def test_a_data_file_of_huge_numbers_is_named(
     path = written(tmp_path / "glass.data", text.replace(sound, damaged))
     with pytest.raises(StructureError, match=remark):
         read_structures(path)
+
+
+def test_a_data_file_that_was_cut_off_is_named() -> None:
+    """Anywhere: the message says how much is there, or nothing but velocities is missing."""
+    text = DATA.format(labels="", copper=" # Cu", zirconium=" # Zr")
+    text += "\nVelocities\n\n3 1.5 2.5 3.5\n1 1.5 2.5 3.5\n4 1.5 2.5 3.5\n2 1.5 2.5 3.5\n"
+    remark = r"no section Atoms for its 4 atoms|ends after \d of 4 (atoms|velocities)"
+    header = text.index("2 atom types") + len("2 atom types")
+    atoms, heading = text.index("\n\nVelocities"), text.index("Velocities") + len("Velocities")
+    velocities = text.rindex("3.5") + 1
+    for length in (*range(header, atoms), *range(heading, velocities)):
+        with pytest.raises(StructureError, match=remark):
+            read_data(io.StringIO(text[:length]), None)
+    for length in (*range(atoms, heading), *range(velocities, len(text) + 1)):
+        assert len(read_data(io.StringIO(text[:length]), None)) == 4
+
+
+@pytest.mark.parametrize(
+    ("sound", "damaged", "remark"),
+    [
+        ("4 atoms", "3 atoms", "its header says 3 atoms, but 4 rows stand below Atoms"),
+        (" 1.0 0.5 0.5 0", " 1.0 0.5 0", "row 2 of Atoms has 7 columns, and the first has 8"),
+        ("3 2 3.0", "3 7 3.0", "7 is no type of the file"),
+        ("ylo yhi", "ylo", "xlo xhi, ylo yhi and zlo zhi"),
+        ("# atomic", "# charge", "8 columns, but those of atom style charge have 6, or 9 with"),
+        ("# atomic", "# peri", "'Atoms # peri' names no atom style that is read"),
+    ],
+)
+def test_a_damaged_data_file_is_named(sound: str, damaged: str, remark: str) -> None:
+    text = DATA.format(labels="", copper=" # Cu", zirconium=" # Zr")
+    assert sound in text
+    with pytest.raises(StructureError, match=remark):
+        read_data(io.StringIO(text.replace(sound, damaged)), None)
+
+
+def test_a_data_file_with_charges_names_its_style() -> None:
+    text = DATA.format(labels="", copper=" # Cu", zirconium=" # Zr")
+    text = re.sub(r"^(\d [12]) (.* 0)$", r"\1 -0.5 \2", text, flags=re.MULTILINE)
+    charged = text.replace("# atomic", "# charge")
+    np.testing.assert_array_equal(
+        read_data(io.StringIO(charged), None).positions[:, 0], [1, 2, 3, 4]
+    )
+    with pytest.raises(StructureError, match=r"does not name its atom style: .* 'Atoms # charge'"):
+        read_data(io.StringIO(text.replace(" # atomic", "")), None)
 
 
 # --- LAMMPS dumps -----------------------------------------------------------------------------
@@ -288,8 +334,10 @@ def test_what_ase_reads_is_read(tmp_path: Path, glass: Atoms, name: str) -> None
         (
             "broken.data",
             b"t\n\n2 atoms\n1 atom types\n0 1 xlo xhi\n\nMasses\n\n1 1 # Cu\n",
-            "damag",
+            "no section Atoms for its 2 atoms",
         ),
+        ("xyz.data", b"1\n\nCu 0 0 0\n", "no structure .* '3000 atoms' and '2 atom types'"),
+        ("head.data", DATA.replace("4 atoms", "4 atomz").encode(), "no structure .* '3000 atoms'"),
     ],
 )
 def test_what_cannot_be_read_is_named(

@@ -364,8 +364,11 @@ def test_dotted_overrides(tmp_path):
 @pytest.mark.parametrize(
     ("text", "overrides", "message"),
     [
-        ("epoch: 3", [], "epoch: unknown key"),
-        ("model: {depth: 3}", [], "model.depth: unknown key"),
+        ("epoch: 3", [], "epoch: unknown key; did you mean epochs?"),
+        ("data: {trian: [a.xyz]}", [], "data.trian: unknown key; did you mean train?"),
+        ("model: {depth: 3}", [], "model.depth: unknown key; there are architecture, cutoff, "),
+        ("data: {train: a.xyz}", [], "data.train: a list is needed: write [a.xyz]"),
+        ("epochs: 3", ["data.train=a.xyz"], "data.train: a list is needed: write [a.xyz]"),
         ("epochs: -1", [], "epochs: "),
         ("model: {edge_input: length}", [], "symmetrization.distribution: none"),
         ("model: {cutoff: 1.0e+9}", [], "model.cutoff: 1e+09 Å is beyond 30 Å"),
@@ -397,6 +400,30 @@ def test_wrong_configuration_is_one_line(tmp_path, text, overrides, message):
         load_config(path, overrides)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def sections_of(values, name=""):
+    """Every section of a configuration, by its dotted name."""
+    yield name, values
+    for key, value in values.items():
+        inner = {key: value}
+        if isinstance(value, list):
+            inner = {f"{key}.{number}": item for number, item in enumerate(value)}
+        for own, item in inner.items():
+            if isinstance(item, dict):
+                yield from sections_of(item, f"{name}{own}.")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_an_unknown_key_anywhere_names_those_beside_it(name):
+    config = yaml.safe_load(dump_config(preset(name)))
+    for section, values in list(sections_of(config)):
+        known = ", ".join(values)
+        values["zzz"] = 1
+        with pytest.raises(ConfigError) as error:
+            parse_config(config, "config.yaml")
+        assert f"{section}zzz: unknown key; there are {known}" in str(error.value)
+        del values["zzz"]
 
 
 def test_missing_configuration(tmp_path):

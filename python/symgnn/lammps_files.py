@@ -425,9 +425,10 @@ def _reason(error: BaseException) -> str:
 
 def _check_tables(text: str) -> None:
     """Raises StructureError unless there is a row for each atom, of an atom style that is read."""
-    header = _DATA_HEADER.search(text)
+    body = text.partition("\n")[2]  # the first line is a title
+    header = _DATA_HEADER.search(body)
     count = int(header.group(1)) if header else 0
-    atoms = _table(text, "Atoms")
+    atoms = _table(body, "Atoms")
     if atoms is None:
         raise StructureError(
             f"the data file has no section Atoms for its {count} atoms: it is damaged, or was cut"
@@ -436,14 +437,13 @@ def _check_tables(text: str) -> None:
     comment, columns, ends = atoms
     _check_rows("Atoms", columns, count, ends)
     _check_style(comment, columns[0] if columns else 0)
-    if (velocities := _table(text, "Velocities")) is not None:
+    if (velocities := _table(body, "Velocities")) is not None:
         _, columns, ends = velocities
         _check_rows("Velocities", columns, count, ends)
 
 
-def _table(text: str, section: str) -> tuple[str, list[int], bool] | None:
+def _table(body: str, section: str) -> tuple[str, list[int], bool] | None:
     """Comment beside the name of a section, columns of its rows, whether the file ends there."""
-    body = text.partition("\n")[2]  # the first line is a title
     start = re.search(rf"^[ \t]*{section}[ \t]*(?:#(.*))?$", body, re.MULTILINE)
     if start is None:
         return None
@@ -495,8 +495,8 @@ def _check_style(comment: str, columns: int) -> None:
     if columns not in _columns_of(comment):
         one, other = _columns_of(comment)
         raise StructureError(
-            f"rows of Atoms have {columns} columns, but those of atom style {comment} have {one}, or"
-            f" {other} with image flags: correct the style in 'Atoms # {comment}'"
+            f"rows of Atoms have {columns} columns, but those of atom style {comment} have {one},"
+            f" or {other} with image flags: correct the style in 'Atoms # {comment}'"
         )
 
 

@@ -131,8 +131,8 @@ def _iterate_file(
         else:
             if elements is not None:
                 raise StructureError(
-                    "element names map LAMMPS atom types, but this is no LAMMPS file"
-                    f" ({lammps_files.DATA_HEADER}): leave --elements away"
+                    "element names map LAMMPS atom types, but this is no LAMMPS file:"
+                    f" leave --elements away, or correct its header ({lammps_files.DATA_HEADER})"
                 )
             yield from _iterate_ase(path, index)
     except StructureError as error:
@@ -169,13 +169,14 @@ def _iterate_ase(path: Path, index: int | str) -> Iterator[Atoms]:
         if isinstance(origin, np.ndarray) and origin.shape == (3,):
             atoms.set_celldisp(atoms.info.pop(_ORIGIN))
         yield atoms
-    if count == 0 and not isinstance(_parse_index(index), slice):
-        raise StructureError(f"there is no structure number {index}")
-    if count == 0 and _parse_index(index) == slice(None):
+    which = _parse_index(index)
+    if count == 0 and which in (0, -1, slice(None)):  # these select from any file
         raise StructureError(
             f"holds no structure when read as {file_format}: name the file by its format;"
             f" {lammps_files.DATA_HEADER}"
         )
+    if count == 0 and not isinstance(which, slice):
+        raise StructureError(f"there is no structure number {index}")
 
 
 def _select(structures: list[Atoms], which: int | slice) -> list[Atoms]:

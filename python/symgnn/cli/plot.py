@@ -66,7 +66,9 @@ def histogram(
         names = element_names(elements)
         files = {
             name: collect(
-                iterate_annotated(path, column=column, elements=names, index=index, report=report)
+                iterate_annotated(
+                    path, column=column, elements=names, index=index, report=report, note=_say
+                )
             )
             for name, path in zip(short_names(structures), structures, strict=True)
         }
@@ -117,7 +119,9 @@ def slice_(
     if axis not in tuple(AXES):
         raise SymGNNError(f"--axis {axis}: choose x, y or z")
     found = list(
-        iterate_annotated(structure, column=column, elements=element_names(elements), index=index)
+        iterate_annotated(
+            structure, column=column, elements=element_names(elements), index=index, note=_say
+        )
     )
     if len(found) > 1:
         raise SymGNNError(
@@ -150,7 +154,12 @@ def gr(
     check_format(output)
     with count_structures() as report:
         frames = iterate_annotated(
-            structure, column=column, elements=element_names(elements), index=index, report=report
+            structure,
+            column=column,
+            elements=element_names(elements),
+            index=index,
+            report=report,
+            note=_say,
         )
         _save(draw(radial_distributions(frames, cutoff)), output)
 
@@ -178,7 +187,12 @@ def correlation(
     check_format(output)
     with count_structures() as report:
         frames = iterate_annotated(
-            structure, column=column, elements=element_names(elements), index=index, report=report
+            structure,
+            column=column,
+            elements=element_names(elements),
+            index=index,
+            report=report,
+            note=_say,
         )
         _save(draw(autocorrelation(frames, cutoff, seed)), output)
 

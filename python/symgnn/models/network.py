@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from .normalization import Normalization  # noqa: TC001  pydantic reads it at run time
 
-
 LONGEST_CUTOFF = 30.0
 """Å: within it an atom of a metal has 6,000 neighbors, and edges fill the memory."""
 

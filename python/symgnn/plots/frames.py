@@ -26,8 +26,12 @@ def iterate_annotated(
     elements: Sequence[str] | None = None,
     index: int | str = ":",
     report: Callable[[str], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Iterator[Atoms]:
     """Structures of a file one at a time, each with the array ``energy_barrier``, eV.
+
+    Those whose barriers are all exactly 0 are left out: a live run writes such a frame before it
+    has its first average of positions.
 
     Args:
         path: anything ``read_structures`` reads.
@@ -35,20 +39,34 @@ def iterate_annotated(
         elements: LAMMPS type → element map, for formats that need one.
         index: which structures, as in ASE.
         report: called with the name of the file after each structure.
+        note: called at the end with a line about structures that were left out.
 
     Raises:
         StructureError: as ``read_structures``, no structures, positions or a cell that are not
             finite, or no barriers in that column.
     """
-    number = -1
+    number, left_out = -1, []
     for number, atoms in enumerate(iterate_structures(path, elements=elements, index=index)):
         check_finite(atoms.positions, atoms.cell.array, f"{_shown(path)}, structure {number}")
         atoms.arrays[ENERGY_BARRIER] = column_of(atoms, column, path, number)
-        yield atoms
+        if np.nan_to_num(barriers_of(atoms)).any():
+            yield atoms
+        else:
+            left_out.append(number)
         if report is not None:
             report(str(path))
     if number < 0:
         raise StructureError(f"{path}: --index {index} selects no structures")
+    if len(left_out) > number:
+        raise StructureError(
+            f"{_shown(path)}: all values of {column} are 0 (before the first average?): choose"
+            " later frames with --index, or another --column"
+        )
+    if left_out and note is not None:
+        note(
+            f"{_shown(path)}, frame {', '.join(map(str, left_out))}: all values of {column} are 0"
+            " (before the first average?): left out"
+        )
 
 
 def barriers_of(atoms: Atoms) -> NDArray[np.float64]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+import difflib
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -252,42 +253,58 @@ def parse_config(values: dict[str, Any], origin: str) -> TrainingConfig | FitCon
     """Validate plain values. Raises ConfigError naming every wrong key in one line."""
     model = values.get("model")
     fitted = isinstance(model, dict) and model.get("architecture") in _FITTED
+    config = FitConfig if fitted else TrainingConfig
     try:
-        return (FitConfig if fitted else TrainingConfig).model_validate(values)
+        return config.model_validate(values)
     except ValidationError as error:
-        describe = _describe_fit if fitted else _describe
-        problems = "; ".join(describe(problem) for problem in error.errors())
+        problems = "; ".join(_describe(problem, config) for problem in error.errors())
         raise ConfigError(f"{origin}: {problems}") from error
 
 
-def _describe(problem: ErrorDetails) -> str:
-    """A key of a network's configuration and what is wrong with it."""
-    if problem["loc"][:1] == ("model",):
-        # The architecture is not part of the key.
-        problem = {**problem, "loc": ("model", *problem["loc"][2:])}
-    if problem["type"] == "union_tag_invalid":
+def _describe(problem: ErrorDetails, config: type[RunConfig]) -> str:
+    """A key of a configuration and what is wrong with it."""
+    kind, location = problem["type"], problem["loc"]
+    if kind == "union_tag_invalid":
         context = problem["ctx"]
         fitted = ", ".join(map(repr, _FITTED))
         known = f"{context['expected_tags']}, {fitted}"
         return f"model: unknown architecture '{context['tag']}'; there are {known}"
-    return _line(problem)
-
-
-def _describe_fit(problem: ErrorDetails) -> str:
-    """A key of a fit's configuration and what is wrong with it."""
-    if problem["loc"][:1] == ("model",):
-        # The architecture is not part of the key.
-        problem = {**problem, "loc": ("model", *problem["loc"][2:])}
-    (name, *inner) = problem["loc"] or ("",)
-    if not inner and name in TrainingConfig.model_fields and name not in FitConfig.model_fields:
+    # The architecture is not part of the key.
+    shown = ("model", *location[2:]) if location[:1] == ("model",) else location
+    name = ".".join(map(str, shown)) or "configuration"
+    if kind == "extra_forbidden" and config is FitConfig and name in TrainingConfig.model_fields:
         return f"{name} serves networks only: leave it out of a {' or '.join(_FITTED)}"
-    return _line(problem)
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        message = f"unknown key; {_remedy(str(location[-1]), _keys_beside(location, config))}"
+    elif kind == "list_type" and isinstance(problem["input"], str | int | float):
+        message = f"a list is needed: write [{problem['input']}]"
+    return f"{name}: {message}"
 
 
-def _line(problem: ErrorDetails) -> str:
-    message = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
-    message = message.removeprefix("Value error, ")
-    return f"{'.'.join(map(str, problem['loc'])) or 'configuration'}: {message}"
+def _remedy(key: str, known: list[str]) -> str:
+    """What an unknown key may stand for."""
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.75)
+    return f"did you mean {nearest[0]}?" if nearest else f"there are {', '.join(known)}"
+
+
+def _keys_beside(location: tuple[int | str, ...], config: type[BaseModel]) -> list[str]:
+    """The keys at the level of the last one of a location as pydantic gives it."""
+    level = [config]
+    for key in location[:-1]:
+        fields = [each.model_fields[str(key)] for each in level if str(key) in each.model_fields]
+        if fields:
+            level = _configurations_in(fields[0].annotation)
+        elif isinstance(key, str):
+            level = [each for each in level if each.model_fields["architecture"].default == key]
+    return [name for each in level[:1] for name in each.model_fields]
+
+
+def _configurations_in(annotation: Any) -> list[type[BaseModel]]:
+    """Those that a type such as ``list[Term]`` or a union consists of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _configurations_in(part)]
 
 
 def dump_config(config: TrainingConfig | FitConfig) -> str:
