@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from symgnn import _core
+from symgnn.samples import sample_glass
+from symgnn.structures import write_structures
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -118,3 +120,34 @@ def test_a_structure_without_enough_memory_is_refused_and_others_are_not(megabyt
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("there is too little memory for this structure; give"), result
+
+
+TRAINED_WITH_LITTLE_MEMORY = """
+import resource
+import sys
+import torch
+from symgnn.cli import run
+
+status = open("/proc/self/status").read()
+used = int(status.split("VmSize:")[1].split()[0]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (used + 2_000_000_000, -1))
+sys.exit(run(["train", sys.argv[1]]))
+"""
+
+
+def test_a_training_without_enough_memory_ends_in_one_line(tmp_path) -> None:
+    glass = sample_glass()
+    glass.arrays["energy_barrier"] = glass.positions[:, 0]
+    write_structures(tmp_path / "glass.xyz", [glass])
+    config = tmp_path / "network.yaml"
+    config.write_text("data: {train: [glass.xyz]}\nmodel: {cutoff: 25}\noutput: run\n")
+    result = subprocess.run(
+        [sys.executable, "-c", TRAINED_WITH_LITTLE_MEMORY, str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("symgnn: there is too little memory"), result.stderr
+    assert "Traceback" not in result.stderr

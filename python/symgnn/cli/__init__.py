@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import signal
 import sys
 import traceback
@@ -45,6 +46,8 @@ VERBS: Final = (
 """In the order of ``symgnn --help``."""
 
 OK, FAILED, WRONG_USAGE = 0, 1, 2
+_OF_MEMORY = re.compile("allocate memory|out of memory")
+"""What torch says, which raises RuntimeError."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -119,11 +122,6 @@ def run(arguments: list[str]) -> int:
     try:
         code = app(args=arguments or ["--help"], prog_name="symgnn", standalone_mode=False)
         sys.stdout.flush()
-    except SymGNNError as error:
-        if debug:
-            traceback.print_exc()
-        _complain(str(error))
-        return FAILED
     except _UsageError as error:
         _complain(_usage_message(error))
         return WRONG_USAGE
@@ -131,14 +129,15 @@ def run(arguments: list[str]) -> int:
         # The reader of our output went away, as in `symgnn … | head`.
         _drop_standard_output()
         return FAILED
-    except OSError as error:
-        # Files say themselves that they cannot be written, so this is standard output.
-        if error.errno not in _FULL:
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
             raise
         if debug:
             traceback.print_exc()
-        _drop_standard_output()
-        _complain(f"cannot write standard output: {error.strerror}; free space or use another disk")
+        if isinstance(error, OSError):
+            _drop_standard_output()
+        _complain(reason)
         return FAILED
     return code if isinstance(code, int) else OK
 
@@ -149,6 +148,22 @@ def main() -> None:
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     sys.exit(run(sys.argv[1:]))
+
+
+def _reason(error: Exception) -> str | None:
+    """What a user can put right; None for a bug, whose traceback is wanted."""
+    if isinstance(error, SymGNNError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        # Files say themselves that they cannot be written, so this is standard output.
+        return f"cannot write standard output: {error.strerror}; free space or use another disk"
+    of_torch = isinstance(error, RuntimeError) and _OF_MEMORY.search(str(error))
+    if of_torch or isinstance(error, MemoryError):
+        return (
+            "there is too little memory: choose less at a time (fewer or smaller structures, a"
+            " shorter cutoff, a smaller batch_size or chunk), or a larger machine"
+        )
+    return None
 
 
 def _drop_standard_output() -> None:

@@ -50,11 +50,13 @@ ChunkOption = Annotated[
     typer.Option(
         "--chunk",
         min=0,
+        max=2**31 - 1,
         help="Atoms at a time: fewer take less memory and more time; 0 leaves it to SymGNN.",
     ),
 ]
 ThreadsOption = Annotated[
-    int, typer.Option("--threads", min=0, help="CPU threads; 0 leaves the choice to torch.")
+    int,
+    typer.Option("--threads", min=0, max=1024, help="CPU threads; 0 leaves the choice to torch."),
 ]
 
 
