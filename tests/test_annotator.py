@@ -22,7 +22,7 @@ from ase.md.verlet import VelocityVerlet
 import symgnn
 from symgnn import Annotator, SymGNNCalculator
 from symgnn._native import check_torch_version
-from symgnn.errors import StructureError, SymGNNError
+from symgnn.errors import NovelStructureWarning, StructureError, SymGNNError
 from symgnn.export import export_random
 from symgnn.graph import build_graph
 from symgnn.samples import sample_glass
@@ -427,6 +427,15 @@ def test_unknown_element_is_named(models) -> None:
 def test_impossible_structures(models, atoms, words) -> None:
     with pytest.raises(StructureError, match=words):
         Annotator(models["float64"]).annotate(atoms)
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_a_structure_without_a_cell_is_told_apart(glass, bare) -> None:
+    if bare:
+        glass.pbc, glass.cell = False, None
+    with pytest.warns(NovelStructureWarning) as caught:
+        Annotator("cuzr-fast").annotate(glass)
+    assert ("is not periodic and has no cell" in str(caught[0].message)) is bare
 
 
 def test_calculator_follows_the_atoms(models, glass) -> None:

@@ -158,6 +158,72 @@ def test_annotate_from_standard_input_to_standard_output(model: str, structure: 
     assert b"3 structures" in result.stderr
 
 
+def labeled(glass: Atoms, **columns: float) -> Atoms:
+    """The glass with a column of numbers of its own for each name."""
+    atoms = glass.copy()
+    for name, start in columns.items():
+        atoms.arrays[name] = start + np.arange(len(glass)) / len(glass)
+    return atoms
+
+
+def test_annotate_keeps_labels(
+    tmp_path: Path, model: str, glass: Atoms, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lab.xyz"
+    atoms = labeled(glass, energy_barrier=1.0, energy_barrier_std=0.1)
+    write_structures(path, [atoms, atoms])
+    expected = Annotator(model).predict([glass])[0][:, 0]
+    for kept in (1, 0):  # predictions are no labels: the second time, nothing is new
+        assert run(["annotate", str(path), "-m", model, "-o", str(path)]) == 0
+        assert capsys.readouterr().err.count("energy_barrier_label") == kept
+        for found in read_structures(path):
+            prediction = found.arrays["energy_barrier"]
+            np.testing.assert_allclose(prediction, expected, rtol=0, atol=FILE_ROUNDING)
+            for name in ("energy_barrier", "energy_barrier_std"):
+                label = found.arrays[f"{name}_label"]
+                np.testing.assert_allclose(label, atoms.arrays[name], atol=1e-8)
+
+
+def test_annotate_keeps_labels_beside_older_ones(tmp_path: Path, model: str, glass: Atoms) -> None:
+    atoms = labeled(glass, energy_barrier=1.0, energy_barrier_label=2.0)
+    write_structures(tmp_path / "lab.xyz", [atoms])
+    assert run(["annotate", str(tmp_path / "lab.xyz"), "-m", model]) == 0
+    (found,) = read_structures(tmp_path / "lab.barriers.xyz")
+    for name, before in (
+        ("energy_barrier_label", "energy_barrier_label"),
+        ("energy_barrier_label_label", "energy_barrier"),
+    ):
+        np.testing.assert_allclose(found.arrays[name], atoms.arrays[before], atol=1e-8)
+
+
+def test_annotate_replaces_no_labels_by_a_format_without_them(
+    tmp_path: Path, model: str, glass: Atoms, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "lab.dump"
+    write_structures(path, [labeled(glass, energy_barrier=1.0)])
+    before = path.read_bytes()
+    assert run(["annotate", str(path), "-m", model, "-o", str(path)]) == 1
+    assert "would replace" in complaint(capsys)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["lab.dump"]
+    assert run(["annotate", str(path), "-m", model, "-o", str(tmp_path / "out.csv")]) == 0
+    assert "only extended XYZ keeps it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cuzr", "(barriers of the relaxed copy; positions as in the file)"),
+        ("cuzr-fast", " eV (positions as in the file)"),
+    ],
+)
+def test_annotate_says_which_positions_barriers_belong_to(
+    structure: Path, name: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["annotate", str(structure), "-m", name, "--index", "0"]) == 0
+    assert words in capsys.readouterr().err
+
+
 def test_annotate_into_a_closed_pipe_is_quiet(model: str, structure: Path) -> None:
     command = f"{SYMGNN} annotate - -m {model} < {structure} | head -n 1"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
@@ -344,6 +410,59 @@ def test_info(model: str, capsys: pytest.CaptureFixture[str]) -> None:
     table = capsys.readouterr().out
     assert "cutoff" in table
     assert "Cu, Zr" in table
+
+
+def test_info_begins_with_a_summary(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["info", "simple"]) == 0
+    summary = capsys.readouterr().out
+    assert summary.count("\n") < 40
+    for words in (
+        "energy_barrier, energy_barrier_std, energy_barrier_ood",
+        "Pearson 0.722, MAE 0.190 eV",
+        "validation.xyz",
+        "float32",
+        "SymGNN 0.1.0",
+        "\nenergy_barrier(i) = E0(element of i)",
+    ):
+        assert words in summary
+    assert run(["info", "simple", "--json"]) == 0
+    metadata = json.loads(capsys.readouterr().out)
+    assert run(["info", "simple", "--all"]) == 0
+    everything = capsys.readouterr().out
+    assert everything.startswith(summary)
+    for name, checksum in metadata["training"]["data"]["train"].items():
+        assert f"training.data.train.{name}: {checksum}\n" in everything
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["sample", "."], "in.barriers"),
+        (["sample", "."], "CuZr_2009.eam.fs"),
+        (["potential", "-o", "."], "CuZr_2009.eam.fs"),
+        (["potential", "-o", "mine.fs"], "mine.fs"),
+    ],
+)
+def test_files_that_were_changed_are_not_replaced(
+    tmp_path: Path,
+    command: list[str],
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # what is there already may be written again
+        assert run(command) == 0
+    with Path(name).open("a") as file:
+        file.write("# mine")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    capsys.readouterr()
+    assert run(command) == 1
+    assert f"{name} is there and differs" in complaint(capsys)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_potential(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

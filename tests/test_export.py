@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from conftest import random_glass
+from symgnn.cli import run
 from symgnn.errors import ConfigError, ModelError
 from symgnn.export import (
     DTYPES,
@@ -217,6 +218,16 @@ def test_checkpoint_to_model(tmp_path):
     assert metadata["training"]["seed"] == 0
     assert set(metadata["training"]["data"]["train"]) == {"glass.xyz"}
     assert metadata["training"]["config"] == settings.model_dump()
+
+
+def test_export_never_replaces_its_checkpoint(tmp_path, capsys):
+    checkpoint = tmp_path / "best.ckpt"
+    checkpoint.write_bytes(b"weights")
+    (tmp_path / "model.pt").symlink_to(checkpoint)
+    for name in ("best.ckpt", "model.pt"):
+        assert run(["export", str(checkpoint), "-o", str(tmp_path / name)]) == 1
+        assert "would replace" in capsys.readouterr().err
+    assert checkpoint.read_bytes() == b"weights"
 
 
 def test_a_network_that_export_changes_is_not_written(tmp_path, monkeypatch):

@@ -563,18 +563,24 @@ def test_strings_of_users_stay_text(tmp_path: Path, opened: Callable[..., Page])
 # --- structures and trajectories --------------------------------------------------------------
 
 
-def test_structure_without_barriers_is_annotated(tmp_path: Path, annotated: Atoms) -> None:
+def test_structure_without_barriers_is_annotated(
+    tmp_path: Path, annotated: Atoms, capsys: pytest.CaptureFixture[str]
+) -> None:
     plain = annotated.copy()
     for name in ("energy_barrier", "energy_barrier_std", "energy_barrier_ood"):
         del plain.arrays[name]
     plain.info.clear()
+    plain.arrays["c_energy"] = np.zeros(len(plain))
     page = written(tmp_path, plain)
+    said = capsys.readouterr().err
+    assert "no column energy_barrier (columns: c_energy, masses): predicted by cuzr\n" in said
     found = floats(carried(page)["barrier"])
     annotator = Annotator("cuzr")
     expected = annotator.predict(read_structures(tmp_path / "glass.xyz"))[0][:, 0]
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
     text = page.read_text(encoding="utf-8")
     assert f"<dd>{annotator.sha256}</dd>" in text
+    assert "page (barriers of the relaxed copy; positions as in the file)<" in text
     assert hashlib.sha256((tmp_path / "glass.xyz").read_bytes()).hexdigest() in text
 
 
@@ -588,6 +594,34 @@ def test_named_model_replaces_what_the_file_says(
     found = [floats(carried(path)[name]) for name in ("barrier", "std", "ood")]
     np.testing.assert_allclose(found, expected.T, rtol=1e-3, atol=2e-5)
     assert "Do not trust these barriers" in opened(path).locator(".warning").inner_text()
+
+
+def test_column_of_a_dump(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    glass = small_glass()
+    glass.info[MODEL] = "other"
+    glass.arrays["energy_barrier_std"] = glass.arrays["energy_barrier_ood"] = np.ones(len(glass))
+    glass.arrays["c_barrier"] = np.linspace(1.0, 2.0, len(glass))
+    first = glass.copy()  # of a live run, before its first average
+    first.arrays["c_barrier"][:] = 0.0
+    page = written(tmp_path, [first, glass], "--column", "c_barrier")
+    data = carried(page)
+    assert data["frames"]["chosen"] == 1
+    np.testing.assert_allclose(floats(data["barrier"]), glass.arrays["c_barrier"], atol=1e-6)
+    assert data["std"] is data["ood"] is None  # they are of other barriers
+    assert "column c_barrier of the file, which names no model" in page.read_text(encoding="utf-8")
+    capsys.readouterr()
+    again = ["report", str(tmp_path / "glass.xyz"), "-o", str(page), "--column"]
+    assert run([*again, "c_barriers"]) == 1
+    assert "no per-atom column c_barriers" in complaint(capsys)
+    assert run([*again, "c_barrier", "--model", "cuzr-fast"]) == 2
+    assert "give one of them" in complaint(capsys)
+
+
+def test_a_structure_without_a_cell_is_told_apart(tmp_path: Path) -> None:
+    glass = small_glass()
+    glass.pbc, glass.cell = False, None
+    page = written(tmp_path, glass, "--model", "cuzr-fast").read_text(encoding="utf-8")
+    assert "the structure is not periodic and has no cell" in page
 
 
 def test_statistics_table(tmp_path: Path, opened: Callable[..., Page]) -> None:

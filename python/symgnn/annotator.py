@@ -35,13 +35,18 @@ NOVEL, USUAL_SHARE = 0.5, 0.1
 """An atom is novel to a model above this ``energy_barrier_ood``; a warning follows where more than
 this share of the atoms are. In glasses like those of the training set, 2 to 4% are."""
 
-_NO_CELL = (
-    "the structure is not periodic and has no cell: if it is a piece of a periodic glass, give the"
-    " cell, as in extended XYZ or a LAMMPS dump; "
-)
-
 _NOT_THE_USER = tuple(f"{Path(module).parent}{os.sep}" for module in (__file__, ase.__file__))
 """Where code lies that stands between a user's line and a warning about it."""
+
+
+def missing_cell(atoms: Atoms | None) -> str:
+    """What a warning adds of a structure without a cell, which the file may have left out."""
+    if atoms is None or atoms.cell.rank > 0 or atoms.pbc.any():
+        return ""
+    return (
+        "the structure is not periodic and has no cell: if the glass has one, give it, as extended"
+        " XYZ and LAMMPS dumps do; "
+    )
 
 
 def pretrained_names() -> list[str]:
@@ -222,12 +227,11 @@ class Annotator:
         share = float((novelty > NOVEL).mean())
         if share > USUAL_SHARE:
             self._warned = True
-            bare = atoms is not None and atoms.cell.rank == 0 and not atoms.pbc.any()
             warnings.warn(
                 f"{share:.0%} of the atoms have surroundings unlike those that the model"
                 f" '{self.name}' was trained on ({keys.ENERGY_BARRIER_OOD} > {NOVEL:g}): do not"
-                f" trust their barriers; {_NO_CELL if bare else ''}is this an energy minimum, or an average over 1 ps, of"
-                " the same alloy and density?",
+                f" trust their barriers; {missing_cell(atoms)}is this an energy minimum, or an"
+                " average over 1 ps, of the same alloy and density?",
                 NovelStructureWarning,
                 stacklevel=_level_of_user(),
             )

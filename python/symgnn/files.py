@@ -26,11 +26,20 @@ def cannot_write(path: str | Path) -> Iterator[None]:
     """Turn an operating system error inside the block into one line that names the file."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise _no_folder(path) from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise SymGNNError(
             f"cannot write {path}: {reason}; free space or choose another place for the output"
         ) from error
+
+
+def _no_folder(path: str | Path) -> SymGNNError:
+    return SymGNNError(
+        f"cannot write {path}: there is no folder {Path(path).parent}; create it or choose another"
+        " place for the output"
+    )
 
 
 def check_output(path: str | Path, *inputs: str | Path) -> None:
@@ -48,10 +57,7 @@ def check_output(path: str | Path, *inputs: str | Path) -> None:
     """
     target = Path(path)
     if not target.parent.is_dir():
-        raise SymGNNError(
-            f"cannot write {path}: there is no folder {target.parent}; create it or choose another"
-            " place for the output"
-        )
+        raise _no_folder(path)
     if target.is_dir():
         raise SymGNNError(f"cannot write {path}: it is a folder; name a file for the output")
     for file in inputs:

@@ -68,9 +68,10 @@ def _summary(metadata: dict[str, Any]) -> dict[str, str]:
     for name, key in (("held out", "held_out"), ("validation", "validation")):
         if scores := training.get(key):
             rows[name] = f"Pearson {scores['pearson']:.3f}, MAE {scores['mae']:.3f} eV"
-    for part, files in training.get("data", {}).items():
-        if files:
-            rows[f"{part} files"] = ", ".join(short_names(list(files)))
+    data = training.get("data", {})
+    for name, part in (("training", "train"), ("validation", "validation"), ("thermal", "thermal")):
+        if files := data.get(part):
+            rows[f"{name} files"] = ", ".join(short_names(list(files)))
     rows["version"] = f"SymGNN {metadata['symgnn_version']}, torch {metadata['torch_version']}"
     return rows
 

@@ -13,7 +13,7 @@ from .. import keys
 from ..annotator import NOVEL, Annotator
 from ..errors import NovelStructureWarning, StructureError
 from ..graph import check_finite
-from ..plots.frames import iterate_annotated
+from ..plots.frames import column_of
 from ..structures import iterate_structures, timestep_of
 from ..training.dataset import label_candidates
 
@@ -127,14 +127,15 @@ def read_frames(
 
 
 def _iterate(source: str, column: str, elements: Sequence[str] | None) -> Iterator[Atoms]:
-    if column == keys.ENERGY_BARRIER:
-        yield from iterate_structures(source, elements=elements)
-        return
-    for atoms in iterate_annotated(source, column=column, elements=elements):
-        for name in (keys.ENERGY_BARRIER_STD, keys.ENERGY_BARRIER_OOD):
-            atoms.arrays.pop(name, None)  # of other barriers
-        for name in (keys.MODEL, keys.MODEL_SHA256):
-            atoms.info.pop(name, None)
+    """Structures of a file, with the column as ``energy_barrier`` if it is another."""
+    for number, atoms in enumerate(iterate_structures(source, elements=elements)):
+        if column != keys.ENERGY_BARRIER:
+            barrier = column_of(atoms, column, source, number)
+            for name in keys.PREDICTIONS:
+                atoms.arrays.pop(name, None)
+            for name in (keys.MODEL, keys.MODEL_SHA256):  # of other barriers
+                atoms.info.pop(name, None)
+            atoms.arrays[keys.ENERGY_BARRIER] = barrier
         yield atoms
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from ase.geometry import complete_cell
 
 from .. import keys
-from ..annotator import NOVEL, USUAL_SHARE
+from ..annotator import NOVEL, USUAL_SHARE, missing_cell
 from ..errors import StructureError
 from ..structures import STANDARD_STREAM
 from .frames import QUANTILES, EnsureBarriers, Frames, finite_barriers, read_frames, share_of_novel
@@ -91,7 +91,7 @@ def report_structure(
         parts={
             "subtitle": html.escape(_subtitle(atoms, frames)),
             "tiles": tiles(_tiles(atoms, share)),
-            "warning": warning(_novelty_warning(share))
+            "warning": warning(_novelty_warning(atoms, share))
             + warning(_model_warning(atoms, explanations)),
             "table": table(*_summary(atoms)),
             "novelty": html.escape(_novelty_line(share)),
@@ -221,13 +221,13 @@ def _novelty_line(share: float | None) -> str:
     )
 
 
-def _novelty_warning(share: float | None) -> str:
+def _novelty_warning(atoms: Atoms, share: float | None) -> str:
     if share is None or share <= USUAL_SHARE:
         return ""
     return (
         f"Do not trust these barriers: {share:.0%} of the atoms have surroundings unlike those that"
-        " the model was trained on. Is this an energy minimum, or an average over 1 ps, of the same"
-        " alloy and density?"
+        f" the model was trained on; {missing_cell(atoms)}is this an energy minimum, or an average"
+        " over 1 ps, of the same alloy and density?"
     )
 
 
