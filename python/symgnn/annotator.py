@@ -130,6 +130,13 @@ class Annotator:
         return list(self.metadata["outputs"])
 
     @property
+    def belonging(self) -> str:
+        """Which positions barriers belong to, and that a file keeps its own."""
+        architecture = self.metadata.get("architecture", {})
+        relaxes = architecture.get("densities", architecture).get("relaxation") is not None
+        return ("barriers of the relaxed copy; " if relaxes else "") + "positions as in the file"
+
+    @property
     def device(self) -> str:
         """Device that the network runs on, such as ``cpu`` or ``cuda:0``."""
         return str(self._core.device)

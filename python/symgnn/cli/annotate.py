@@ -138,7 +138,7 @@ def _annotate_file(
             raise type(error)(f"{error} ({_kept(writer)})") from error
         raise
     name = "standard output" if target == STANDARD_STREAM else target
-    line.say(f"{source} → {name}: {_summary(barriers)} ({_belong(annotator)})")
+    line.say(f"{source} → {name}: {_summary(barriers)} ({annotator.belonging})")
 
 
 class _Labels:
@@ -215,13 +215,6 @@ def _summary(barriers: list[NDArray[np.float64]]) -> str:
     values = np.concatenate(barriers)
     count = f"{len(barriers)} structures, " if len(barriers) > 1 else ""
     return f"{count}{len(values)} atoms, energy barrier {values.mean():.3f} ± {values.std():.3f} eV"
-
-
-def _belong(annotator: Annotator) -> str:
-    """Which positions the barriers belong to."""
-    architecture = annotator.metadata.get("architecture", {})
-    relaxes = architecture.get("densities", architecture).get("relaxation") is not None
-    return ("barriers of the relaxed copy; " if relaxes else "") + "positions as in the file"
 
 
 def _targets(

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-    from ..annotator import Annotator
     from ..explain import Explanation
 
 _SCRIPTS = (
@@ -265,7 +264,7 @@ def _provenance(
         "Time step": str(info.get("timestep", "")),
     }
     if ensure.annotator is not None:
-        entries["Barriers"] = f"predicted for this page ({_belong(ensure.annotator)})"
+        entries["Barriers"] = f"predicted for this page ({ensure.annotator.belonging})"
         entries["Computed on"] = ensure.annotator.device
     elif model:
         entries["Barriers"] = "predicted before, as the file says"
@@ -280,13 +279,6 @@ def _provenance(
         entries |= _explanation_settings(path)
         entries["Explanations, sha256"] = _checksum(path)
     return entries
-
-
-def _belong(annotator: Annotator) -> str:
-    """Which positions the barriers belong to."""
-    architecture = annotator.metadata.get("architecture", {})
-    relaxes = architecture.get("densities", architecture).get("relaxation") is not None
-    return ("barriers of the relaxed copy; " if relaxes else "") + "positions as in the file"
 
 
 def _explanation_settings(path: Path) -> dict[str, str]:
