@@ -18,6 +18,8 @@ import pytest
 
 from symgnn.annotator import Annotator
 from symgnn.cli import VERBS, run
+from symgnn.errors import SymGNNError
+from symgnn.files import locked
 from symgnn.structures import read_structures, write_structures
 
 if TYPE_CHECKING:
@@ -485,3 +487,11 @@ def test_the_sample_prints_barriers_from_a_live_run(tmp_path: Path, model: str) 
     expected = Annotator(model).annotate(frames[0]).arrays["energy_barrier"]
     assert np.ptp(frames[-1].arrays["c_barrier"]) > 0
     assert expected.shape == frames[0].arrays["c_barrier"].shape
+
+
+def test_a_lock_in_a_folder_that_is_missing_names_that_folder(tmp_path: Path) -> None:
+    with (
+        pytest.raises(SymGNNError, match=f"there is no folder {tmp_path / 'missing'};"),
+        locked(tmp_path / "missing" / ".lock", "busy"),
+    ):
+        pass

@@ -30,9 +30,8 @@ class MemoryError : public Error {
   using Error::Error;
   MemoryError()
       : Error(
-            "there is too little memory for this structure; give a smaller chunk, or use the CPU "
-            "of "
-            "a larger machine, or more ranks") {}
+            "there is too little memory for this structure; give a smaller chunk, or use the CPU, "
+            "more ranks or a larger machine") {}
 };
 
 /// The line of a message that says it: the first, or the last where TorchScript wrote it.

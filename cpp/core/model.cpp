@@ -26,6 +26,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::int64_t kFormat = 1;
+constexpr std::int64_t kMostLayers = 100'000;
 constexpr const char *kMetadataRecord = "extra/symgnn.json";
 constexpr std::array<const char *, 13> kKeys = {
     "elements", "cutoff", "layers",     "width",    "dtype",          "self_edges",   "outputs",
@@ -104,9 +105,6 @@ void check_values(const Metadata &metadata) {
   if (!(metadata.cutoff > 0.0) || !std::isfinite(metadata.cutoff)) {
     throw std::invalid_argument("cutoff is not a positive length");
   }
-  if (metadata.layers < 1) {
-    throw std::invalid_argument("layers is less than 1");
-  }
   if (static_cast<std::int64_t>(metadata.reach.size()) != metadata.layers ||
       !std::all_of(metadata.reach.begin(), metadata.reach.end(),
                    [&](double length) { return length >= 0.0 && length <= metadata.cutoff; })) {
@@ -142,6 +140,10 @@ Metadata parse_metadata(const std::string &path, const std::string &text) {
     metadata.dtype = parse_dtype(data.at("dtype").get<std::string>());
     metadata.self_edges = data.at("self_edges").get<bool>();
     metadata.rows_of_edges = data.contains("reach");  // in mixtures and older models: who knows
+    if (metadata.layers < 1 || metadata.layers > kMostLayers) {
+      throw std::invalid_argument("layers is not a number from 1 to " +
+                                  std::to_string(kMostLayers));
+    }
     metadata.reach = data.value("reach", std::vector<double>(metadata.layers, metadata.cutoff));
     metadata.outputs = data.at("outputs").get<std::vector<std::string>>();
     metadata.json = text;

@@ -462,8 +462,8 @@ void ComputeSymGNN::set_displacements(const Fix *fix) {
 }
 
 /* ----------------------------------------------------------------------
-   A fix makes no averages while LAMMPS minimizes or reruns: it keeps the
-   last ones, while atoms move away from them
+   A fix makes no averages while LAMMPS minimizes, and in a rerun only if
+   frames come often enough: it keeps old ones, and atoms move away from them
 ------------------------------------------------------------------------- */
 
 void ComputeSymGNN::check_averages(const Fix *fix) {
@@ -480,11 +480,12 @@ void ComputeSymGNN::check_averages(const Fix *fix) {
                       averages_.checksums[0] == now.checksums[0] &&
                       averages_.checksums[1] != now.checksums[1];
   if (minimizes || is_old)
-    error->all(FLERR,
-               "Fix " + positions_fix_id_ + " made no average for step " +
-                   std::to_string(update->ntimestep) +
-                   ": fixes do not average while LAMMPS minimizes or reruns; use a compute symgnn "
-                   "without positions there");
+    error->all(
+        FLERR,
+        "Fix " + positions_fix_id_ + " made no average for step " +
+            std::to_string(update->ntimestep) +
+            " and holds an earlier one: fixes do not average while LAMMPS minimizes, nor in a "
+            "rerun that follows a run; use a compute symgnn without positions there");
   averages_ = now;
 }
 

@@ -153,7 +153,8 @@ class Annotator:
         Args:
             structures: any number of them.
             group: indices of the atoms whose barriers are wanted, or a mask [N], for every
-                structure; only what these depend on is computed. All atoms without it.
+                structure; only what these depend on is computed (exactly, unless pairs come more
+                than 1.5 Å nearer while a model relaxes). All atoms without it.
             report: called now and then while a large structure is worked on, with the layer of the
                 model (0 to ``layers`` − 1) and the share of it that is done. What it raises ends
                 the work, as Ctrl-C does.

@@ -26,9 +26,9 @@ def cannot_write(path: str | Path) -> Iterator[None]:
     """Turn an operating system error inside the block into one line that names the file."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise _no_folder(path) from error
     except OSError as error:
+        if not Path(path).parent.is_dir():
+            raise _no_folder(path) from error
         reason = error.strerror or str(error)
         raise SymGNNError(
             f"cannot write {path}: {reason}; free space or choose another place for the output"
@@ -82,8 +82,8 @@ def check_unchanged(path: str | Path, made: Path) -> None:
         same = not target.is_file() or filecmp.cmp(target, made, shallow=False)
     if not same:
         raise SymGNNError(
-            f"{path} is there and differs from what would be written: choose another folder, or"
-            " delete it"
+            f"{path} is there and differs from what would be written: choose another place,"
+            " or delete it"
         )
 
 
@@ -153,7 +153,7 @@ def locked(path: Path, busy: str) -> Iterator[None]:
     Raises:
         SymGNNError: another process holds it, or it cannot be written.
     """
-    with cannot_write(path.parent):
+    with cannot_write(path):
         file = path.open("w")
     with file:
         try:

@@ -161,15 +161,15 @@ class _Labels:
         renamed = _rename_labels(atoms)
         if self._lost and any(name.startswith(f"{ENERGY_BARRIER}_label") for name in atoms.arrays):
             raise StructureError(
-                f"the output would replace {self._source}, which may hold labels: choose another"
-                " name"
+                f"the output would replace {self._source}, which may hold labels (or predictions of"
+                " a model without novelty): choose another name"
             )
         if renamed and not self._said:
             self._said = True
             names = " and ".join(renamed)
             self._line.say(
                 f"warning: {self._source}: its column {ENERGY_BARRIER} names no model and may be"
-                " labels: "
+                " labels (or predictions of a model without novelty): "
                 + (
                     f"kept as {names}"
                     if self._written

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from symgnn.cli.options import DeviceOption, ElementsOption, ThreadsOption, element_names
+from symgnn.cli.options import (
+    DeviceOption,
+    ElementsOption,
+    ThreadsOption,
+    element_names,
+    short_names,
+)
 from symgnn.cli.progress import count_structures
 from symgnn.errors import NovelStructureWarning
 
@@ -180,12 +186,6 @@ def _table(headings: list[str]) -> Table:
 
 def _cells(scores: dict[str, float], columns: dict[str, str]) -> list[str]:
     return [f"{scores[key]:.4f}" for key in columns.values()]
-
-
-def short_names(paths: list[str]) -> list[str]:
-    """The last parts of paths, where that leaves no two the same."""
-    short = [Path(path).name or path for path in paths]
-    return short if len(set(short)) == len(set(paths)) else paths
 
 
 def _interval_line(intervals: Intervals) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from symgnn.cli.evaluate import short_names
+from symgnn.cli.options import short_names
 
 
 def info(

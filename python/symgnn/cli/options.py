@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -25,6 +26,9 @@ ElementsOption = Annotated[
         metavar="Cu Zr",
         help="Element of each LAMMPS atom type, in order; needed where the file does not say.",
     ),
+]
+ColumnOption = Annotated[
+    str, typer.Option("--column", help="Per-atom column with the barriers, such as c_barrier.")
 ]
 OneIndexOption = Annotated[
     int | None,
@@ -119,3 +123,9 @@ def read_settings(changes: list[str], settings: type[Settings], **fixed: Any) ->
         raise ConfigError(
             f"--set {'.'.join(map(str, first['loc']))}: {first['msg']} (settings: {known})"
         ) from None
+
+
+def short_names(paths: list[str]) -> list[str]:
+    """The last parts of paths, where that leaves no two the same."""
+    short = [Path(path).name or path for path in paths]
+    return short if len(set(short)) == len(set(paths)) else paths

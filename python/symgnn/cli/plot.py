@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from symgnn.cli.evaluate import short_names
-from symgnn.cli.options import ElementsOption, element_names
+from symgnn.cli.options import ColumnOption, ElementsOption, element_names, short_names
 from symgnn.cli.progress import count_structures
 
 if TYPE_CHECKING:
@@ -31,15 +30,12 @@ StructuresArgument = Annotated[list[str], typer.Argument(help="Files with annota
 OutputOption = Annotated[
     Path, typer.Option("--output", "-o", metavar="FILE.png", help="Picture; also .pdf and .svg.")
 ]
-ColumnOption = Annotated[
-    str, typer.Option("--column", help="Per-atom column with the barriers, such as c_barrier.")
-]
 IndexOption = Annotated[
     str, typer.Option("--index", help="Which structures of a trajectory: 0, -1, ::10.")
 ]
 RangeOption = Annotated[
     float,
-    typer.Option("--range", min=0.5, max=50.0, help="Largest distance, Å.", show_default=True),
+    typer.Option("--range", min=0.5, max=1000.0, help="Largest distance, Å.", show_default=True),
 ]
 
 
@@ -96,7 +92,7 @@ def slice_(
         ),
     ] = None,
     thickness: Annotated[
-        float, typer.Option("--thickness", min=0.1, max=100.0, help="Of the slab, Å.")
+        float, typer.Option("--thickness", min=0.1, max=10_000.0, help="Of the slab, Å.")
     ] = 3.2,
     column: ColumnOption = "energy_barrier",
     elements: ElementsOption = None,

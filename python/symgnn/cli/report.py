@@ -8,8 +8,13 @@ from typing import Annotated
 
 import typer
 
-from symgnn.cli.options import DeviceOption, ElementsOption, ThreadsOption, element_names
-from symgnn.cli.plot import ColumnOption
+from symgnn.cli.options import (
+    ColumnOption,
+    DeviceOption,
+    ElementsOption,
+    ThreadsOption,
+    element_names,
+)
 from symgnn.cli.progress import late_line
 from symgnn.errors import Interrupted
 from symgnn.keys import ENERGY_BARRIER

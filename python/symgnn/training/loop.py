@@ -439,8 +439,10 @@ class Run:
             )
         if previous.get("left_out", []) != self.left_out:
             raise ConfigError(
-                f"{self.output / LAST} was trained without other structures than are left out now:"
-                " restore model.densities.jackknife_groups to continue it, or choose another output"
+                f"{self.output / LAST} was trained without other structures than are left out now,"
+                " or by a version that did not write them down: restore"
+                " model.densities.jackknife_groups to continue it, delete"
+                f" {self.output}, or choose another output"
             )
         self.model.load_state_dict(previous["model"])
         if self.averaged is not None:
