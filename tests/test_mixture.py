@@ -216,7 +216,7 @@ def test_a_run_goes_on_with_the_same_groups_only(tmp_path: Path, trained: tuple[
     shutil.copytree(trained[0], tmp_path, dirs_exist_ok=True)
     config = settings(tmp_path, epochs=4)
     config.model.densities.jackknife_groups = 2
-    with pytest.raises(ConfigError, match=r"jackknife_groups to continue it, or choose") as error:
+    with pytest.raises(ConfigError, match=r"jackknife_groups to continue it, delete") as error:
         train_mixture(config, base=tmp_path, resume=True)
     assert "\n" not in str(error.value)
 
