@@ -198,18 +198,28 @@ def test_annotate_keeps_labels_beside_older_ones(tmp_path: Path, model: str, gla
         np.testing.assert_allclose(found.arrays[name], atoms.arrays[before], atol=1e-8)
 
 
-def test_annotate_replaces_no_labels_by_a_format_without_them(
+def test_annotate_keeps_labels_and_all_other_columns_in_every_format(
     tmp_path: Path, model: str, glass: Atoms, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "lab.dump"
-    write_structures(path, [labeled(glass, energy_barrier=1.0)])
-    before = path.read_bytes()
-    assert run(["annotate", str(path), "-m", model, "-o", str(path)]) == 1
-    assert "would replace" in complaint(capsys)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["lab.dump"]
-    assert run(["annotate", str(path), "-m", model, "-o", str(tmp_path / "out.csv")]) == 0
-    assert "only extended XYZ keeps it" in capsys.readouterr().err
+    atoms = labeled(glass, energy_barrier=1.0, c_potential=-5.0)
+    atoms.arrays["flag"] = np.arange(len(glass)) + 2**40
+    write_structures(path, [atoms])
+    table = tmp_path / "out.csv"
+    for target in (table, path):  # the second in its own place
+        assert run(["annotate", str(path), "-m", model, "-o", str(target)]) == 0
+        assert "kept as energy_barrier_label" in capsys.readouterr().err
+    (found,) = read_structures(path)
+    rows = np.genfromtxt(table, delimiter=",", names=True, dtype=None, encoding="utf-8")
+    expected = Annotator(model).predict([glass])[0][:, 0]
+    for columns in (found.arrays, rows):
+        np.testing.assert_allclose(columns["energy_barrier"], expected, rtol=0, atol=FILE_ROUNDING)
+        for name, before in (
+            ("energy_barrier_label", "energy_barrier"),
+            ("c_potential", "c_potential"),
+        ):
+            np.testing.assert_allclose(columns[name], atoms.arrays[before], rtol=1e-7)
+        np.testing.assert_array_equal(columns["flag"], atoms.arrays["flag"])
 
 
 @pytest.mark.parametrize(
@@ -424,6 +434,7 @@ def test_info_begins_with_a_summary(
     for words in (
         "energy_barrier, energy_barrier_std, energy_barrier_ood",
         "Pearson 0.722, MAE 0.190 eV",
+        "Pearson 0.610 to 0.702, 0.648 in the mean",
         "validation.xyz",
         "float32",
         "SymGNN 0.1.0",

@@ -603,9 +603,9 @@ def test_column_of_a_dump(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     glass.arrays["c_barrier"] = np.linspace(1.0, 2.0, len(glass))
     first = glass.copy()  # of a live run, before its first average
     first.arrays["c_barrier"][:] = 0.0
-    page = written(tmp_path, [first, glass], "--column", "c_barrier")
+    page = written(tmp_path, [first, glass, glass], "--column", "c_barrier")
     data = carried(page)
-    assert data["frames"]["chosen"] == 1
+    assert data["frames"]["at"] == [1, 2]
     np.testing.assert_allclose(floats(data["barrier"]), glass.arrays["c_barrier"], atol=1e-6)
     assert data["std"] is data["ood"] is None  # they are of other barriers
     assert "column c_barrier of the file, which names no model" in page.read_text(encoding="utf-8")
@@ -662,6 +662,20 @@ def test_trajectory_shows_the_chosen_frame_and_all_means(
     write_structures(tmp_path / "one.xyz", frames[:1])
     assert run(["report", str(tmp_path / "one.xyz"), "--frame", "4", "-o", "x.html"]) == 1
     assert "has 1 structure and no number 4: choose --frame 0, or -1" in complaint(capsys)
+
+
+def test_frames_before_the_first_average_do_not_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = [small_glass(seed) for seed in range(3)]
+    frames[0].arrays["energy_barrier"][:] = 0.0
+    data = carried(written(tmp_path, frames))["frames"]
+    means = [frame.arrays["energy_barrier"].mean() for frame in frames[1:]]
+    np.testing.assert_allclose(data["mean"], means, rtol=1e-6)
+    assert (data["at"], data["chosen"]) == ([1, 2], 1)
+    capsys.readouterr()
+    assert run(["report", str(tmp_path / "glass.xyz"), "--frame", "0", "-o", "x.html"]) == 1
+    assert "structure 0: all values of energy_barrier are 0" in complaint(capsys)
 
 
 @pytest.mark.parametrize(

@@ -472,6 +472,41 @@ def test_csv(tmp_path: Path, annotated: Atoms) -> None:
     assert float(barrier) == pytest.approx(annotated.arrays["energy_barrier"][-1])
 
 
+def test_csv_has_the_columns_of_its_first_structure(tmp_path: Path) -> None:
+    plain = Atoms("CuZr", positions=[[0, 0, 0], [0, 0, 3]])
+    more = plain.copy()
+    more.arrays |= {
+        "energy_barrier": np.array([1.0, 2.0]),
+        "id": np.array([8, 9]),
+        "velocity": np.zeros((2, 3)),  # no single number per atom
+        "two words": np.zeros(2),
+        "element": np.zeros(2),
+    }
+    path = tmp_path / "pair.csv"
+    write_structures(path, [more, plain])
+    assert path.read_text().splitlines() == [
+        "structure,index,element,x,y,z,energy_barrier,id",
+        "0,0,Cu,0,0,0,1,8",
+        "0,1,Zr,0,0,3,2,9",
+        "1,0,Cu,0,0,0,nan,nan",
+        "1,1,Zr,0,0,3,nan,nan",
+    ]
+    with pytest.raises(StructureError, match="energy_barrier is no column of structures before"):
+        write_structures(path, [plain, more])
+
+
+@pytest.mark.parametrize(("columns", "kept"), [("x y z", True), ("xu yu zu", False)])
+def test_image_flags_stay_with_the_positions_they_belong_to(
+    tmp_path: Path, columns: str, kept: bool
+) -> None:
+    """Unwrapped positions are written as x y z, which image flags would unwrap once more."""
+    text = GOOD.replace("x y z", columns).replace("c_stress", "ix")
+    (atoms,) = read_structures(written(tmp_path / "a.dump", text), elements=["Cu", "Zr"])
+    write_structures(tmp_path / "b.dump", [atoms])
+    (again,) = read_structures(tmp_path / "b.dump")
+    assert ("ix" in again.arrays) == kept
+
+
 def test_the_stem_of_a_file_has_no_suffix_and_no_folder() -> None:
     names = ["-", "run/glass.dump.gz", Path("glass.v2.xyz"), "glass.data.XZ", "glass"]
     stems = ["structure", "glass", "glass.v2", "glass", "glass"]

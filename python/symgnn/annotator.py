@@ -39,9 +39,9 @@ _NOT_THE_USER = tuple(f"{Path(module).parent}{os.sep}" for module in (__file__, 
 """Where code lies that stands between a user's line and a warning about it."""
 
 
-def missing_cell(atoms: Atoms | None) -> str:
+def missing_cell(atoms: Atoms) -> str:
     """What a warning adds of a structure without a cell, which the file may have left out."""
-    if atoms is None or atoms.cell.rank > 0 or atoms.pbc.any():
+    if atoms.cell.rank > 0 or atoms.pbc.any():
         return ""
     return (
         "the structure is not periodic and has no cell: if the glass has one, give it, as extended"
@@ -130,7 +130,7 @@ class Annotator:
         return list(self.metadata["outputs"])
 
     @property
-    def belonging(self) -> str:
+    def position_note(self) -> str:
         """Which positions barriers belong to, and that a file keeps its own."""
         architecture = self.metadata.get("architecture", {})
         relaxes = architecture.get("densities", architecture).get("relaxation") is not None
@@ -222,12 +222,12 @@ class Annotator:
             self.warn_if_novel(prediction, atoms)
         return annotated
 
-    def warn_if_novel(self, prediction: NDArray[np.float64], atoms: Atoms | None = None) -> None:
+    def warn_if_novel(self, prediction: NDArray[np.float64], atoms: Atoms) -> None:
         """Warn, once in the life of this object, of a structure unlike the training set.
 
         Args:
             prediction: [N, outputs], as :meth:`predict` returns.
-            atoms: the structure, where a missing cell may be the reason.
+            atoms: the structure; a missing cell may be the reason.
         """
         if self._warned or keys.ENERGY_BARRIER_OOD not in self.outputs:
             return

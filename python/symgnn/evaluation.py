@@ -12,9 +12,10 @@ import numpy as np
 from .annotator import Annotator
 from .errors import DatasetError, StructureError, SymGNNError
 from .files import make_folder
-from .keys import ENERGY_BARRIER, ENERGY_BARRIER_STD, MODEL, PREDICTIONS
+from .keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
+from .label_columns import keep_labels, label_candidates, label_of
 from .structures import STANDARD_STREAM, read_structures, stem_of, write_structures
-from .training.dataset import checksum, label_candidates, label_of
+from .training.dataset import checksum
 from .training.metrics import (
     Intervals,
     Metrics,
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 
     from ase import Atoms
     from numpy.typing import NDArray
-
-LABEL_SUFFIX = "_label"
-"""Appended to the label's column name in written predictions, where a prediction has that name."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +156,7 @@ def evaluate_files(
         device: as for :class:`symgnn.Annotator`.
         threads: the same.
         predictions: folder that gets each file's structures with the predicted columns, as
-            extended XYZ. A label that has the name of a predicted column, and its standard error
-            in ``energy_barrier_std``, are written beside it with ``_label`` appended to the name.
+            extended XYZ, with labels under the names that ``keep_labels`` gives them.
         report: called with the name of each structure when it is done.
 
     Raises:
@@ -216,10 +213,7 @@ def _evaluate(
 ) -> StructureEvaluation:
     """Annotate ``atoms`` in place, and keep what it said before."""
     label = label_of(atoms, column, name)
-    if label is not None and MODEL not in atoms.info:
-        for known in PREDICTIONS:
-            if known in (column, ENERGY_BARRIER_STD) and known in atoms.arrays:
-                atoms.arrays[known + LABEL_SUFFIX] = atoms.arrays[known]
+    keep_labels(atoms)
     if label is not None and bool(np.isnan(label).all()):
         label = None
     try:

@@ -17,6 +17,9 @@ from the training structures as the outermost percent of their own atoms."""
 PREDICTIONS: Final = (ENERGY_BARRIER, ENERGY_BARRIER_STD, ENERGY_BARRIER_OOD)
 """All columns that a model may predict, in the order of its outputs."""
 
+LABEL_SUFFIX: Final[str] = "_label"
+"""Appended to the name of a column with labels where a prediction takes that name."""
+
 MODEL: Final[str] = "symgnn_model"
 """`Atoms.info`: name of the model that the barriers came from."""
 

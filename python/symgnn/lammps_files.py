@@ -10,7 +10,7 @@ import io
 import itertools
 import re
 import sys
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms
@@ -18,6 +18,7 @@ from ase.data import atomic_numbers
 from ase.io.lammpsdata import read_lammps_data
 
 from symgnn.errors import StructureError
+from symgnn.keys import PREDICTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _POSITION_COLUMNS = (("x", "y", "z"), ("xu", "yu", "zu"), ("xs", "ys", "zs"), ("xsu", "ysu", "zsu"))
+_WRAPPED = (_POSITION_COLUMNS[0], _POSITION_COLUMNS[2])  # what image flags belong to
+_IMAGES = ("ix", "iy", "iz")
 _ARRAYS_OF_ASE = ("numbers", "positions")  # a column of that name would take their place
+_WRITTEN = ("id", "type", "element", "x", "y", "z")  # columns of every dump
 _UNITS_IN_ANGSTROM = ("metal", "real")
 _DATA_HEADER = re.compile(r"^\s*(\d{1,18})\s+atoms\s*(#.*)?$", re.MULTILINE)
 _DATA_TYPES = re.compile(r"^\s*(\d{1,18})\s+atom\s+types", re.MULTILINE)
@@ -249,8 +253,9 @@ def _frame_to_atoms(
         celldisp=origin,
         info={"timestep": timestep},
     )
+    left_out = (*names, *_ARRAYS_OF_ASE, "element", *(() if names in _WRAPPED else _IMAGES))
     for name, column in columns.items():
-        if name not in (*names, *_ARRAYS_OF_ASE, "element") and column.dtype.kind in "if":
+        if name not in left_out and column.dtype.kind in "if":
             atoms.set_array(name, column)
     return atoms
 
@@ -305,7 +310,8 @@ def write_dump(file: IO[str], atoms: Atoms, columns: Sequence[str], timestep: in
         atoms: N atoms; an ``id`` array of N whole numbers is kept, otherwise ids are 1 … N; so is
             a ``type`` array of N numbers from 1 up, otherwise types number the elements
             alphabetically.
-        columns: names of [N] arrays to write after the position.
+        columns: names of [N] arrays of numbers to write after the position; those that stand
+            before it are left out.
         timestep: written when the structure does not know its own, a whole number.
     """
     symbols = np.array(atoms.get_chemical_symbols())
@@ -315,17 +321,25 @@ def write_dump(file: IO[str], atoms: Atoms, columns: Sequence[str], timestep: in
     types = _whole_numbers(atoms, "type")
     if types is None or types.min(initial=1) < 1:
         types = np.unique(symbols, return_inverse=True)[1] + 1
-    values = [np.asarray(atoms.arrays[name], dtype=np.float64) for name in columns]
+    columns = [name for name in columns if name not in _WRITTEN]
+    values = [words_of(name, atoms.arrays[name]) for name in columns]
     own = atoms.info.get("timestep")
     step = own if isinstance(own, int | np.integer) and not isinstance(own, bool) else timestep
     file.write(f"ITEM: TIMESTEP\n{step}\n")
     file.write(f"ITEM: NUMBER OF ATOMS\n{len(atoms)}\n")
     file.write(_box_bounds(atoms))
-    file.write(" ".join(("ITEM: ATOMS id type element x y z", *columns)) + "\n")
+    file.write(" ".join(("ITEM: ATOMS", *_WRITTEN, *columns)) + "\n")
     for row in zip(ids, types, symbols, atoms.positions, *values, strict=True):
-        number, kind, symbol, (x, y, z), *numbers = row
-        extra = "".join(f" {value:.8g}" for value in numbers)
-        file.write(f"{number} {kind} {symbol} {x:.10g} {y:.10g} {z:.10g}{extra}\n")
+        number, kind, symbol, (x, y, z), *words = row
+        fields = (str(number), str(kind), symbol, f"{x:.10g}", f"{y:.10g}", f"{z:.10g}")
+        file.write(" ".join((*fields, *words)) + "\n")
+
+
+def words_of(name: str, values: NDArray[Any]) -> list[str]:
+    """A column [N] as text: predictions with eight digits, others with as many as they have."""
+    if name in PREDICTIONS:
+        return [f"{value:.8g}" for value in values.tolist()]
+    return [str(word).removesuffix(".0") for word in values.astype(str)]
 
 
 def _whole_numbers(atoms: Atoms, name: str) -> NDArray[np.integer] | None:

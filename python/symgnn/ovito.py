@@ -83,7 +83,7 @@ class EnergyBarrierModifier(ModifierInterface):
             data.particles_.create_property(name, data=prediction[:, column])
         data.attributes[keys.MODEL] = annotator.name
         data.attributes[keys.MODEL_SHA256] = annotator.sha256
-        annotator.warn_if_novel(prediction)
+        annotator.warn_if_novel(prediction, atoms)
 
 
 def _load(model: str, device: str, chunk: int) -> Annotator:

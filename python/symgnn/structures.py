@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import re
 import sys
 import tempfile
 import zlib
@@ -38,6 +39,9 @@ _BEGINNING = 4096  # characters that decide whether a file is LAMMPS's
 _ORIGIN = "Origin"  # key of extended XYZ, as OVITO reads and writes it
 _COMPRESSIONS = (".gz", ".bz2", ".xz")
 _DUMP_SUFFIXES = (".dump", ".lammpstrj")
+_OF_TABLE = ("structure", "index", "element", "x", "y", "z")  # first columns of a CSV file
+_OF_ELEMENTS = ("numbers", "masses")  # arrays that the column of elements stands for
+_IS_WORD = re.compile(r"[^\s,\"]+")  # a name that the header of a table can have
 _UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error)  # also of a damaged compression
 
 
@@ -370,7 +374,7 @@ def _frame_writer(format: str) -> _AppendFrame:
         raise StructureError(
             f"format {format!r} cannot be written: choose {', '.join(_FRAME_WRITERS)}"
         )
-    return _FRAME_WRITERS[format]
+    return _FRAME_WRITERS[format]()
 
 
 def _partial_path(target: Path) -> Path:
@@ -380,8 +384,16 @@ def _partial_path(target: Path) -> Path:
     return target.with_name(f"{target.name.removesuffix(suffix)}.partial{suffix}")
 
 
-def _barrier_columns(atoms: Atoms) -> list[str]:
-    return [name for name in PREDICTIONS if name in atoms.arrays]
+def _columns(atoms: Atoms) -> list[str]:
+    """Names of all arrays of one number per atom that a table can have, predictions first."""
+    found = [
+        name
+        for name, values in atoms.arrays.items()
+        if values.ndim == 1 and values.dtype.kind in "fiu" and _IS_WORD.fullmatch(name)
+    ]
+    return [name for name in PREDICTIONS if name in found] + [
+        name for name in found if name not in (*PREDICTIONS, *_OF_ELEMENTS)
+    ]
 
 
 def _append_extxyz(file: IO[str], atoms: Atoms, _number: int) -> None:
@@ -395,26 +407,42 @@ def _append_extxyz(file: IO[str], atoms: Atoms, _number: int) -> None:
 
 
 def _append_dump(file: IO[str], atoms: Atoms, number: int) -> None:
-    lammps_files.write_dump(file, atoms, _barrier_columns(atoms), timestep=number)
+    lammps_files.write_dump(file, atoms, _columns(atoms), timestep=number)
 
 
-def _append_csv(file: IO[str], atoms: Atoms, number: int) -> None:
-    columns = _barrier_columns(atoms)
-    if number == 0:
-        file.write(",".join(("structure", "index", "element", "x", "y", "z", *columns)) + "\n")
-    values = [np.asarray(atoms.arrays[name], dtype=np.float64) for name in columns]
-    symbols = atoms.get_chemical_symbols()
-    for index, row in enumerate(zip(symbols, atoms.positions, *values, strict=True)):
-        symbol, (x, y, z), *numbers = row
-        extra = "".join(f",{value:.8g}" for value in numbers)
-        file.write(f"{number},{index},{symbol},{x:.10g},{y:.10g},{z:.10g}{extra}\n")
+class _Table:
+    """Appends structures to a CSV file, which has one header for all of them."""
+
+    def __init__(self) -> None:
+        self._columns: list[str] = []
+
+    def __call__(self, file: IO[str], atoms: Atoms, number: int) -> None:
+        columns = [name for name in _columns(atoms) if name not in _OF_TABLE]
+        if number == 0:
+            self._columns = columns
+            file.write(",".join((*_OF_TABLE, *columns)) + "\n")
+        for name in columns:
+            if name not in self._columns:
+                raise StructureError(
+                    f"{name} is no column of structures before, and a CSV file has one header:"
+                    " write extended XYZ or a dump, or leave these structures out with --index"
+                )
+        missing = np.full(len(atoms), np.nan)
+        values = [
+            lammps_files.words_of(name, atoms.arrays.get(name, missing)) for name in self._columns
+        ]
+        symbols = atoms.get_chemical_symbols()
+        for index, row in enumerate(zip(symbols, atoms.positions, *values, strict=True)):
+            symbol, (x, y, z), *words = row
+            fields = (str(number), str(index), symbol, f"{x:.10g}", f"{y:.10g}", f"{z:.10g}")
+            file.write(",".join((*fields, *words)) + "\n")
 
 
 _AppendFrame = Callable[[IO[str], Atoms, int], None]
 """Appends structure number n, counted from 0, to an open text file."""
 
-_FRAME_WRITERS: dict[str, _AppendFrame] = {
-    "extxyz": _append_extxyz,
-    "lammps-dump": _append_dump,
-    "csv": _append_csv,
+_FRAME_WRITERS: dict[str, Callable[[], _AppendFrame]] = {
+    "extxyz": lambda: _append_extxyz,
+    "lammps-dump": lambda: _append_dump,
+    "csv": _Table,
 }

@@ -70,8 +70,8 @@ def annotate(
     annotate minimized structures or time averages, not instantaneous snapshots of a hot glass.
 
     The columns are energy_barrier, and energy_barrier_std and energy_barrier_ood where the model
-    has them. What a file says there without naming a model may be labels: extended XYZ keeps it
-    as energy_barrier_label.
+    has them. What a file says there without naming a model may be labels: they are kept as
+    energy_barrier_label. So is every other column of one number per atom.
 
     Example: symgnn annotate glass.data --elements Cu Zr -o glass.xyz
     """
@@ -101,12 +101,11 @@ def _annotate_file(
     from symgnn.structures import (
         STANDARD_STREAM,
         StructureWriter,
-        format_of,
         iterate_structures,
     )
 
     barriers: list[NDArray[np.float64]] = []
-    labels = _Labels(source, target, output_format or format_of(target), line)
+    labels = _Labels(source, line)
     layers = annotator.metadata["layers"]
 
     def show(layer: int, share: float) -> None:
@@ -138,69 +137,27 @@ def _annotate_file(
             raise type(error)(f"{error} ({_kept(writer)})") from error
         raise
     name = "standard output" if target == STANDARD_STREAM else target
-    line.say(f"{source} → {name}: {_summary(barriers)} ({annotator.belonging})")
+    line.say(f"{source} → {name}: {_summary(barriers)} ({annotator.position_note})")
 
 
 class _Labels:
     """Labels of one input, which predictions would otherwise take the place of."""
 
-    def __init__(self, source: str, target: str, output_format: str, line: LateLine) -> None:
+    def __init__(self, source: str, line: LateLine) -> None:
         self._source, self._line = source, line
-        self._written = output_format == "extxyz"  # the other formats hold predictions alone
-        self._lost = not self._written and _is_same_file(source, target)
         self._said = False
 
     def keep(self, atoms: Atoms) -> None:
-        """Rename predicted columns that no model is named for, and say so once.
+        """Rename columns that may be labels, and say so once."""
+        from symgnn.label_columns import keep_labels
 
-        Raises:
-            StructureError: the output would replace the input and leave labels out.
-        """
-        from symgnn.keys import ENERGY_BARRIER
-
-        renamed = _rename_labels(atoms)
-        if self._lost and any(name.startswith(f"{ENERGY_BARRIER}_label") for name in atoms.arrays):
-            raise StructureError(
-                f"the output would replace {self._source}, which may hold labels (or predictions of"
-                " a model without novelty): choose another name"
-            )
+        renamed = keep_labels(atoms)
         if renamed and not self._said:
             self._said = True
-            names = " and ".join(renamed)
             self._line.say(
-                f"warning: {self._source}: its column {ENERGY_BARRIER} names no model and may be"
-                " labels (or predictions of a model without novelty): "
-                + (
-                    f"kept as {names}"
-                    if self._written
-                    else f"only extended XYZ keeps it, as {names}"
-                )
+                f"warning: {self._source}: {' and '.join(renamed)} may be labels (or predictions"
+                f" of a model without novelty): kept as {' and '.join(renamed.values())}"
             )
-
-
-def _rename_labels(atoms: Atoms) -> list[str]:
-    """Give predicted columns that no model is named for the names of labels; these names."""
-    from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_OOD, ENERGY_BARRIER_STD, MODEL
-
-    # A LAMMPS dump says nothing of the model, but only a model knows novelty.
-    predicted = MODEL in atoms.info or ENERGY_BARRIER_OOD in atoms.arrays
-    if predicted or ENERGY_BARRIER not in atoms.arrays:
-        return []
-    from symgnn.evaluation import LABEL_SUFFIX
-
-    names = []
-    for column in (ENERGY_BARRIER, ENERGY_BARRIER_STD):
-        if column in atoms.arrays:
-            name = column + LABEL_SUFFIX
-            while name in atoms.arrays:  # labels that were there before
-                name += LABEL_SUFFIX
-            atoms.arrays[name] = atoms.arrays.pop(column)
-            names.append(name)
-    return names
-
-
-def _is_same_file(source: str, target: str) -> bool:
-    return Path(source).exists() and Path(target).exists() and Path(target).samefile(source)
 
 
 def _kept(writer: StructureWriter) -> str:

@@ -68,6 +68,11 @@ def _summary(metadata: dict[str, Any]) -> dict[str, str]:
     for name, key in (("held out", "held_out"), ("validation", "validation")):
         if scores := training.get(key):
             rows[name] = f"Pearson {scores['pearson']:.3f}, MAE {scores['mae']:.3f} eV"
+    each = [own["pearson"] for own in training.get("held_out_structures", {}).values()]
+    if len(each) > 1:
+        rows["held out, each"] = (
+            f"Pearson {min(each):.3f} to {max(each):.3f}, {sum(each) / len(each):.3f} in the mean"
+        )
     data = training.get("data", {})
     for name, part in (("training", "train"), ("validation", "validation"), ("thermal", "thermal")):
         if files := data.get(part):

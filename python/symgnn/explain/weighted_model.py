@@ -92,7 +92,7 @@ class WeightedModel:
     def predict(self, atoms: Atoms) -> torch.Tensor:
         """Barriers [N] of the whole structure, eV, as ``symgnn annotate`` gives them."""
         (prediction,) = self._annotator.predict([atoms])
-        self._annotator.warn_if_novel(prediction)
+        self._annotator.warn_if_novel(prediction, atoms)
         return torch.from_numpy(prediction[:, 0])
 
     def limited(self, barriers: torch.Tensor) -> torch.Tensor:

@@ -10,11 +10,11 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from symgnn.errors import DatasetError, StructureError
-from symgnn.evaluation import LABEL_SUFFIX, Evaluation, StructureEvaluation
-from symgnn.keys import ENERGY_BARRIER
+from symgnn.evaluation import Evaluation, StructureEvaluation
+from symgnn.keys import ENERGY_BARRIER, LABEL_SUFFIX
+from symgnn.label_columns import label_of
 from symgnn.plots.frames import column_of
 from symgnn.plots.style import COUNT_COLORS, SERIES
-from symgnn.training.dataset import label_of
 from symgnn.training.metrics import compute_metrics
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from .. import keys
 from ..annotator import NOVEL, Annotator
 from ..errors import NovelStructureWarning, StructureError
 from ..graph import check_finite
+from ..label_columns import label_candidates
 from ..plots.frames import column_of
 from ..structures import iterate_structures, timestep_of
-from ..training.dataset import label_candidates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +30,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 class FrameStatistics:
     """Barriers of one frame in brief, eV."""
 
+    number: int
+    """In its file, from 0."""
     timestep: float
     """NaN where the file names none."""
     mean: float
@@ -46,7 +48,11 @@ class Frames:
     atoms: Atoms
     number: int
     """Of ``atoms``, from 0."""
+    count: int
+    """Of all frames in the file."""
     statistics: list[FrameStatistics]
+    """Without frames whose barriers are all exactly 0, which a live run writes before it has its
+    first average of positions."""
 
 
 class EnsureBarriers:
@@ -97,11 +103,13 @@ def read_frames(
         report: called with the number of frames read so far.
 
     Raises:
-        StructureError: the file cannot be read, has no such frame or no barriers.
+        StructureError: the file cannot be read, has no such frame or no barriers, or that frame
+            has nothing but zeros.
     """
     statistics: list[FrameStatistics] = []
     latest: deque[Atoms] = deque(maxlen=max(1, -wanted))
     chosen: Atoms | None = None
+    count = 0
     for number, atoms in enumerate(_iterate(source, column, elements)):
         try:
             check_finite(atoms.positions, atoms.cell.array)
@@ -109,21 +117,27 @@ def read_frames(
             _check(atoms)
         except StructureError as error:
             raise StructureError(f"{source}, structure {number}: {error}") from error
-        statistics.append(_statistics(atoms))
+        if finite_barriers(atoms).any():
+            statistics.append(_statistics(number, atoms))
         latest.append(atoms)
+        count += 1
         if number == wanted:
             chosen = atoms
         if report is not None:
-            report(len(statistics))
-    if wanted < 0 and len(statistics) >= -wanted:
+            report(count)
+    if wanted < 0 and count >= -wanted:
         chosen = latest[0]
     if chosen is None:
-        count = len(statistics)
         raise StructureError(
             f"{source} has {count} structure{'s' if count > 1 else ''} and no number {wanted}:"
             f" choose --frame 0{f' to {count - 1}' if count > 1 else ''}, or -1 for the last"
         )
-    return Frames(chosen, wanted % len(statistics), statistics)
+    if not finite_barriers(chosen).any():
+        raise StructureError(
+            f"{source}, structure {wanted % count}: all values of {column} are 0 (before the first"
+            " average?): choose another --frame or --column, or name a --model to predict them"
+        )
+    return Frames(chosen, wanted % count, count, statistics)
 
 
 def _iterate(source: str, column: str, elements: Sequence[str] | None) -> Iterator[Atoms]:
@@ -157,9 +171,10 @@ def _check(atoms: Atoms) -> None:
             )
 
 
-def _statistics(atoms: Atoms) -> FrameStatistics:
+def _statistics(number: int, atoms: Atoms) -> FrameStatistics:
     barrier = finite_barriers(atoms)
     return FrameStatistics(
+        number=number,
         timestep=timestep_of(atoms),
         mean=float(barrier.mean()),
         quantiles=tuple(np.quantile(barrier, QUANTILES).tolist()),

@@ -149,7 +149,7 @@ def _belongs(explanation: Explanation, atoms: Atoms) -> bool:
 
 
 def _subtitle(atoms: Atoms, frames: Frames) -> str:
-    count = len(frames.statistics)
+    count = frames.count
     where = f" · frame {frames.number} of {count}, counted from 0" if count > 1 else ""
     return f"{_formula(atoms)} · {len(atoms):,} atoms{where}"
 
@@ -254,7 +254,7 @@ def _provenance(
     path: Path | None,
     explanations: list[Explanation],
 ) -> dict[str, str]:
-    info, count = frames.atoms.info, len(frames.statistics)
+    info, count = frames.atoms.info, frames.count
     model = str(info.get(keys.MODEL, ""))
     entries = {
         "Structure": Path(source).name if source != STANDARD_STREAM else "standard input",
@@ -264,7 +264,7 @@ def _provenance(
         "Time step": str(info.get("timestep", "")),
     }
     if ensure.annotator is not None:
-        entries["Barriers"] = f"predicted for this page ({ensure.annotator.belonging})"
+        entries["Barriers"] = f"predicted for this page ({ensure.annotator.position_note})"
         entries["Computed on"] = ensure.annotator.device
     elif model:
         entries["Barriers"] = "predicted before, as the file says"

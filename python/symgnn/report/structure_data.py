@@ -111,11 +111,11 @@ def frame_data(frames: Frames) -> dict[str, Any] | None:
     novel = [row.novel for row in rows]
     return {
         "axis": "time step" if timed else "frame",
-        "at": times.tolist() if timed else list(range(len(rows))),
+        "at": times.tolist() if timed else [row.number for row in rows],
         "mean": [row.mean for row in rows],
         "quantiles": np.array([row.quantiles for row in rows]).T.tolist(),
         "novel": None if None in novel else novel,
-        "chosen": frames.number,
+        "chosen": [row.number for row in rows].index(frames.number),
     }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from .._native import load_core
 from ..errors import ConfigError, DatasetError, StructureError
 from ..graph import Graph, build_graph
-from ..keys import ENERGY_BARRIER, ENERGY_BARRIER_OOD, MODEL
+from ..label_columns import label_candidates, label_of
 from ..lammps_files import check_elements
 from ..open_data import PREFIX, open_data
 from ..structures import STANDARD_STREAM, read_structures
@@ -185,46 +185,6 @@ def _check_errors(atoms: ase.Atoms, label: str, error: str, where: str) -> None:
             f"{where}: column {error!r} is not a standard error for each label, a number from 0 up:"
             " search on until some atom has two connected saddles, or leave data.label_error out"
         )
-
-
-def label_of(atoms: ase.Atoms, label: str, where: str) -> NDArray[np.float64] | None:
-    """The per-atom column ``label`` [N], NaN where an atom has none; None without such a column.
-
-    Args:
-        atoms: N atoms.
-        label: name of the column.
-        where: name of the structure, for messages.
-
-    Raises:
-        DatasetError: the column holds anything but one finite number or NaN per atom, or what a
-            model predicted.
-    """
-    values = atoms.arrays.get(label)
-    if values is None:
-        return None
-    if label == ENERGY_BARRIER and (MODEL in atoms.info or ENERGY_BARRIER_OOD in atoms.arrays):
-        # A LAMMPS dump or CSV file says nothing of the model, but only a model knows novelty.
-        model = f"the model '{atoms.info[MODEL]}'" if MODEL in atoms.info else "a model"
-        raise DatasetError(
-            f"{where}: column {label!r} holds predictions of {model}, not labels; use the file "
-            "from before it was annotated, or name the column with labels"
-        )
-    if values.shape != (len(atoms),) or values.dtype.kind not in "fi":
-        raise DatasetError(f"{where}: column {label!r} is not one number per atom")
-    numbers: NDArray[np.float64] = values.astype(np.float64)
-    if np.isinf(numbers).any():
-        raise DatasetError(f"{where}: column {label!r} holds infinite values")
-    return numbers
-
-
-def label_candidates(atoms: ase.Atoms) -> str:
-    """Names of the per-atom columns that could hold labels, for messages."""
-    names = [
-        name
-        for name, values in atoms.arrays.items()
-        if values.ndim == 1 and values.dtype.kind == "f"
-    ]
-    return ", ".join(sorted(names)) or "none"
 
 
 def spatial_order(atoms: ase.Atoms) -> NDArray[np.int64]:
