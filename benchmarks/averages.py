@@ -23,8 +23,8 @@ import numpy as np
 import torch
 
 import thermal_copies
-from cuzr import NAMES
 from cuzr_lammps import run_glass
+from published import NAMES
 from symgnn import read_structures
 from symgnn.files import written_whole
 from symgnn.graph import build_graph

@@ -18,7 +18,8 @@ import torch
 from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import nn
 
-from learning_curve import NAMES, PUBLISHED, Data
+from learning_curve import Data
+from published import NAMES, PUBLISHED, missing
 
 GLASSES = (0, 2, 4, 6)
 EPOCHS, BATCH, WIDTH = 10, 256, 256
@@ -84,8 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=PUBLISHED)
     folder = parser.parse_args().folder
-    if not folder.is_dir():
-        print(f"left out: the published glasses are not in {folder}")
+    if missing(folder):
         return
     data = Data(folder)
     everything = [np.ones(len(y), bool) for y in data.labels]

@@ -20,7 +20,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
-from cuzr import NAMES, configuration
+from cuzr import configuration
+from published import NAMES
 from relatives import families_of
 from symgnn import read_structures
 from symgnn.graph import build_graph

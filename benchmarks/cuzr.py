@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import thermal_copies
+from published import NAMES, PUBLISHED, missing
 from symgnn.annotator import PRETRAINED
 from symgnn.export import export_checkpoint
 from symgnn.training.config import TrainingConfig, dump_config, preset
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from symgnn.training.config import FitConfig
 
 SHIPPED = {"drag": "cuzr.pt", "densities": "cuzr-fast.pt"}
-NAMES = [*(f"train{number}" for number in range(6)), "validation"]
 
 
 def show(what: str, done: int, total: int) -> None:
@@ -66,13 +66,12 @@ def main() -> None:
     options = parser.parse_args()
     if options.output is None and options.preset not in SHIPPED:
         parser.error(f"--output is needed: {options.preset} does not ship")
-    if not thermal_copies.PUBLISHED.is_dir():
-        print(f"left out: the published glasses are not in {thermal_copies.PUBLISHED}")
+    if missing():
         return
     folder = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "data").exists():
-        (folder / "data").symlink_to(thermal_copies.PUBLISHED)
+        (folder / "data").symlink_to(PUBLISHED)
     config = configuration(options.preset, NAMES, folder)
     config.output = options.preset
     (folder / f"{options.preset}.yaml").write_text(dump_config(config), encoding="utf-8")

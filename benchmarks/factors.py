@@ -15,11 +15,10 @@ import csv
 import tempfile
 from pathlib import Path
 
+from published import NAMES, PUBLISHED, missing
 from symgnn.training.config import parse_config
 from symgnn.training.regression import fit
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cuzr-barriers"
-NAMES = [*(f"train{number}" for number in range(6)), "validation"]
 WIDE = {"radii": [2.5, 2.9, 3.4, 4.2, 5.0], "widths": [0.25, 0.25, 0.3, 0.4, 0.5]}
 VARIANTS: dict[str, dict] = {
     "reference": {},
@@ -47,8 +46,7 @@ def main() -> None:
     results = Path(__file__).parent / "results"
     parser.add_argument("--output", type=Path, default=results / "factors.csv")
     options = parser.parse_args()
-    if not options.folder.is_dir():
-        print(f"left out: the published glasses are not in {options.folder}")
+    if missing(options.folder):
         return
     done = set()
     if options.output.exists():

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import spearmanr
 
+from published import NAMES, PUBLISHED
 from symgnn.errors import NovelStructureWarning
 from symgnn.explain import (
     Explainer,
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 ROOT = Path(__file__).resolve().parents[1]
-GLASSES = ROOT.parent / "shared" / "data" / "cuzr-barriers"
 TOP = 50  # edges, as in the paper's figures
 STABLE = 8  # atoms whose masks are made twice
 RINGS = (0.0, 2.6, 2.9, 3.2, 3.8, 4.4, 5.0, 6.0, 7.0)  # Å, of neighbors that were left out
@@ -68,10 +68,9 @@ SCORES: dict[str, Callable[[Explanation], np.ndarray]] = {
 
 def structures() -> dict[str, Atoms]:
     """Glasses by name."""
-    names = [*(f"train{number}" for number in range(6)), "validation"]
-    if not GLASSES.is_dir():
+    if not PUBLISHED.is_dir():
         return {"sample": sample_glass()}
-    return {name: read_structures(GLASSES / f"{name}.xyz")[0] for name in names}
+    return {name: read_structures(PUBLISHED / f"{name}.xyz")[0] for name in NAMES}
 
 
 def explanations(

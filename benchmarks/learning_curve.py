@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from scipy import linalg
 
+from published import NAMES, PUBLISHED, missing
 from relatives import families_of
 from symgnn import read_structures
 from symgnn.graph import build_graph, neighbor_list
@@ -38,8 +39,6 @@ from symgnn.training.regression import fit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cuzr-barriers"
-NAMES = [*(f"train{number}" for number in range(6)), "validation"]
 ELEMENTS = ["Cu", "Zr"]
 MODELS = {"cuzr-fast": "densities", "cuzr": "drag"}
 """Presets of the shipped models."""
@@ -325,8 +324,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=PUBLISHED)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    if not options.folder.is_dir():
-        print(f"left out: the published glasses are not in {options.folder}")
+    if missing(options.folder):
         return
     curves, limits = {}, []
     for model, name in MODELS.items():

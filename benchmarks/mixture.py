@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from comparison import glasses, rows
+from published import PUBLISHED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--ridge", default=RIDGE, help="a row that is no network")
     options = parser.parse_args()
 
-    data = glasses.Data(glasses.PUBLISHED)
+    data = glasses.Data(PUBLISHED)
     lines = [
         f"Pearson correlation: {options.ridge}, {options.network}, means by weight of the latter",
         f"{'split':20}{'glass':12}{'ridge':>8}{'network':>8}"

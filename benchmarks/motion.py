@@ -26,6 +26,7 @@ from scipy.sparse import coo_matrix, diags, eye
 import learning_curve
 from comparison import glasses
 from comparison.baselines import sampled_displacement
+from published import NAMES, PUBLISHED, missing
 from symgnn.graph import neighbor_list
 from symgnn.potentials import write_potential
 
@@ -151,17 +152,16 @@ def left_over(
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--glass", default="train0", choices=learning_curve.NAMES)
+    parser.add_argument("--glass", default="train0", choices=NAMES)
     options = parser.parse_args()
-    if not learning_curve.PUBLISHED.is_dir():
-        print(f"left out: the published glasses are not in {learning_curve.PUBLISHED}")
+    if missing():
         return
-    data = learning_curve.Data(learning_curve.PUBLISHED)
+    data = learning_curve.Data(PUBLISHED)
     everything = [np.ones(len(y), bool) for y in data.labels]
     cache = Path(__file__).parent / "table1" / "runs" / "computed"
     softness = []
-    for name in learning_curve.NAMES:
-        glass = glasses.Glass(learning_curve.PUBLISHED / f"{name}.xyz", cache)
+    for name in NAMES:
+        glass = glasses.Glass(PUBLISHED / f"{name}.xyz", cache)
         runs = [sampled_displacement(glass, seed) for seed in range(SEEDS)]
         softness.append(-np.log(np.mean(runs, axis=0)))
 
@@ -179,9 +179,7 @@ def main() -> None:
     print("Pearson correlation on the glass left out")
     print("glass        densities  + motion at 300 K")
     scores = []
-    for name, label, *both in zip(
-        learning_curve.NAMES, data.labels, plain, everything_known, strict=True
-    ):
+    for name, label, *both in zip(NAMES, data.labels, plain, everything_known, strict=True):
         scores.append([np.corrcoef(prediction, label)[0, 1] for prediction in both])
         print(f"{name:12s}   {scores[-1][0]:.4f}  {scores[-1][1]:.4f}")
     print("mean           {:.4f}  {:.4f}".format(*np.mean(scores, axis=0)))
@@ -189,7 +187,7 @@ def main() -> None:
     pooled = [np.corrcoef(np.concatenate(p), labels)[0, 1] for p in (plain, everything_known)]
     print("pooled         {:.4f}  {:.4f}".format(*pooled))
 
-    chosen = learning_curve.NAMES.index(options.glass)
+    chosen = NAMES.index(options.glass)
     glass, species = data.structures[chosen], data.species[chosen]
     label, prediction = data.labels[chosen], plain[chosen]
     harmonic = -np.log(harmonic_displacement(glass))

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from published import NAMES, PUBLISHED, TEST, missing
 from symgnn import read_structures
 from symgnn.graph import build_graph, neighbor_list
 from symgnn.training.relatives import families, shared_neighbors
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cuzr-barriers"
-LABELED = [*(f"train{number}" for number in range(6)), "validation"]
-TEST = ["test0", "test1"]
 ELEMENTS = ["Cu", "Zr"]
 CUTOFF = 4.5
 """Å; 12 neighbors reach to 3.6."""
@@ -60,12 +57,11 @@ def largest_change(first: Atoms, second: Atoms) -> NDArray[np.float64]:
 def main() -> None:
     """Print shares, correlations and errors."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    if not PUBLISHED.is_dir():
-        print(f"left out: the published glasses are not in {PUBLISHED}")
+    if missing():
         return
-    glasses = {name: read_structures(PUBLISHED / f"{name}.xyz")[0] for name in [*LABELED, *TEST]}
+    glasses = {name: read_structures(PUBLISHED / f"{name}.xyz")[0] for name in [*NAMES, *TEST]}
     graphs = {name: build_graph(atoms, CUTOFF, ELEMENTS) for name, atoms in glasses.items()}
-    labels = {name: glasses[name].arrays["energy_barrier"] for name in LABELED}
+    labels = {name: glasses[name].arrays["energy_barrier"] for name in NAMES}
     print("glasses              pairs of neighbors in common   Pearson of the labels, atom by atom")
     for first, second in combinations(glasses, 2):
         share = shared_neighbors(graphs[first], graphs[second])
@@ -75,8 +71,8 @@ def main() -> None:
         if second in labels:
             line += f"{np.corrcoef(labels[first], labels[second])[0, 1]:33.3f}"
         print(line)
-    family = families_of([glasses[name] for name in LABELED])
-    print("families:", " ".join(f"{name} {of}" for name, of in zip(LABELED, family, strict=True)))
+    family = families_of([glasses[name] for name in NAMES])
+    print("families:", " ".join(f"{name} {of}" for name, of in zip(NAMES, family, strict=True)))
 
     print("\ntrain0 and train1: atoms around which no distance up to 7 Å differs by more (Å)")
     print(

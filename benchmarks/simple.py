@@ -31,6 +31,7 @@ import torch
 import symgnn.models.formula
 import symgnn.operators  # cuzr-fast runs on them
 from comparison.glasses import code_of
+from published import NAMES, PUBLISHED, missing
 from relatives import families_of
 from symgnn.annotator import NOVEL, PRETRAINED, Annotator
 from symgnn.export import export_checkpoint
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 
     from ase import Atoms
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cuzr-barriers"
-NAMES = [*(f"train{number}" for number in range(6)), "validation"]
 ELEMENTS = ["Cu", "Zr"]
 SMOOTHING = (2.0, 2.5, 3.0)
 MOST, READABLE = 12, 8
@@ -662,8 +661,7 @@ def main() -> None:
     parser.add_argument("--copies", type=Path, help="thermal copies of the glasses")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    if not PUBLISHED.is_dir():
-        print(f"left out: the published glasses are not in {PUBLISHED}")
+    if missing():
         return
     lines: list[str] = []
 

@@ -24,11 +24,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from comparison.glasses import PUBLISHED, Data
+from comparison.glasses import Data
 from comparison.pages import draw, markdown
 from comparison.report import collect, is_known, write_test_predictions
 from comparison.rows import jobs_of, load_rows
 from comparison.schedule import ERROR, run_all
+from published import PUBLISHED, missing
 from symgnn.errors import SymGNNError
 from symgnn.files import make_folder, written_whole
 
@@ -59,8 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.seeds < 1 or options.jobs < 1:
         parser.error("--seeds and --jobs need at least 1")
-    if not options.data.is_dir():
-        print(f"left out: the published glasses are not in {options.data}")
+    if missing(options.data):
         return 0
     data = Data(options.data)
     splits = options.splits or data.splits

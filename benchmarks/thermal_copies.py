@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import ase.io
 
+from published import PUBLISHED
 from symgnn import read_structures
 from symgnn.files import written_whole
 from symgnn.keys import ENERGY_BARRIER
@@ -22,7 +23,6 @@ from temperature import frames
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "data" / "cuzr-barriers"
 WINDOWS = 2
 
 

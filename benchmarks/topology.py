@@ -32,8 +32,9 @@ from comparison.densities import (
     average,
     radial_features,
 )
-from learning_curve import ELEMENTS, NAMES, PUBLISHED, Data
+from learning_curve import ELEMENTS, Data
 from periodic_alpha import periodic_persistence
+from published import NAMES, PUBLISHED, missing
 from symgnn.explain import read_explanations, write_explanations
 from symgnn.explain.explainer import Explainer
 from symgnn.explain.homology import atom_weights
@@ -445,8 +446,7 @@ def main() -> None:
     parser.add_argument("--explanations", type=Path, default=Path("build/explanations"))
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    if not options.folder.is_dir():
-        print(f"left out: the published glasses are not in {options.folder}")
+    if missing(options.folder):
         return
     kept = options.output / "topology.json"
     result = json.loads(kept.read_text()) if kept.exists() else {}

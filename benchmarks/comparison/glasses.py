@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "data" / "cuzr-barriers"
-
 VALIDATION = "validation"
 STANDARD, LEAVE_OUT = "standard", "leave-out-"
 """Split names: train on ``train*`` and validate on ``validation``, as in the paper; or train on all
