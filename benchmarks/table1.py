@@ -3,7 +3,7 @@
 A row is a file in benchmarks/table1: a training configuration without data, or `simple: NAME`.
 Splits: `standard` trains on the glasses train* and predicts `validation`; `leave-out-NAME` trains
 on all labeled glasses but NAME and its relatives (`relatives.py`) and predicts these. Every job
-predicts the test glasses as well.
+predicts the test glasses as well. All seeds leave out one glass, the first seed all of them.
 Finished jobs are kept in benchmarks/table1/runs and never repeated; interrupted ones continue.
 The folder of a row's jobs is named by its content and the data's, so a changed row starts anew.
 Jobs that table1.json knows are not repeated either, and stay in the table: begun on one machine, it
@@ -43,7 +43,9 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="default: all")
     parser.add_argument("--splits", nargs="+", metavar="NAME", help="default: all")
-    parser.add_argument("--seeds", type=int, default=4, help="seeds 0 to N − 1 (default: 4)")
+    parser.add_argument(
+        "--seeds", type=int, default=4, help="seeds 0 to N − 1, on one glass (default: 4)"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--report", action="store_true", help="train nothing, only report")
     parser.add_argument("--test-predictions", type=Path, metavar="FOLDER", help="write them here")

@@ -46,10 +46,7 @@ _SCORES = {
     "AUC low 5%": "mean_auc_lowest",
     "AUC high 5%": "mean_auc_highest",
 }
-_HEADINGS = [
-    "row",
-    *_SCORES,
-    "one glass alone",
+_MORE = [
     "validation, best epoch",
     "validation, last",
     "training (s)",
@@ -67,9 +64,10 @@ def title(name: str) -> str:
 def markdown(report: dict[str, Any]) -> str:
     """The table, and below it what the numbers are."""
     glasses, seeds = report["glasses"], report["seeds"]
-    most = _most_predicted(report)
-    lines = [" | ".join(_HEADINGS), " | ".join(["---", *["---:"] * (len(_HEADINGS) - 1)])]
-    lines += [" | ".join(_cells(name, row, most)) for name, row in report["rows"].items()]
+    repeated = report["repeated"]
+    headings = ["row", *_SCORES, f"`{repeated}`, {seeds} seeds", *_MORE]
+    lines = [" | ".join(headings), " | ".join(["---", *["---:"] * (len(headings) - 1)])]
+    lines += [" | ".join(_cells(name, row, repeated)) for name, row in report["rows"].items()]
     table = "\n".join(f"| {line} |" for line in lines)
     machines = ", ".join(report["machines"]) or "no machine yet"
     relatives = _relatives(report["families"])
@@ -78,13 +76,13 @@ def markdown(report: dict[str, Any]) -> str:
 {table}
 
 Each of the {len(glasses)} labeled glasses ({", ".join(glasses)}) is predicted by a model that was
-trained on the others{relatives} and stopped after its last epoch. Mean ±
-standard deviation over up to {seeds}
-seeds; rows without a spread have no randomness, or one seed. Pooled: over all atoms of all held-out
-glasses (negative for the element mean, since leaving a glass out moves the mean away from it). Per
-glass: mean over glasses; so are Spearman and AUC, the probability that an atom among
-the 5% lowest (highest) labels is predicted below (above) another atom of its glass. One
-glass alone: Pearson on `{most}`, which most jobs have predicted, over all seeds that have.
+trained on the others{relatives} and stopped after its last epoch. One seed
+predicts all of them, {seeds} predict `{repeated}`: their Pearson correlations there have mean ±
+standard deviation (none without randomness). How much seeds matter shows on one glass, how much
+glasses do with one seed; rows with a spread everywhere have had all seeds on all. Pooled: over all
+atoms of all held-out glasses (negative for the element mean, since leaving a glass out moves the
+mean away from it). Per glass: mean over glasses; so are Spearman and AUC, the probability that an
+atom among the 5% lowest (highest) labels is predicted below (above) another atom of its glass.
 Validation: Pearson of models trained on the glasses train*, on the glass `validation`; the best
 epoch was chosen on that glass, the last was not. Training: seconds on one thread ({machines}).
 **Incomplete** rows lack jobs, and numbers in parentheses leave out glasses: they compare with
@@ -94,17 +92,6 @@ glasses and with the epoch chosen on them.
 Written by `python benchmarks/table1.py`; `table1.json` has more: intervals over glasses, every
 glass, calibration.
 """
-
-
-def _most_predicted(report: dict[str, Any]) -> str:
-    """The glass that most jobs have predicted while it was held out."""
-    held_out = [
-        name
-        for row in report["rows"].values()
-        for job in row["known"].values()
-        for name in job.get("glasses", {})
-    ]
-    return max(report["glasses"], key=held_out.count)
 
 
 def _relatives(families: dict[str, int]) -> str:
@@ -119,7 +106,7 @@ def _relatives(families: dict[str, int]) -> str:
     return f" (but not on what is nearly the same glass: {'; '.join(together)}; `relatives.py`)"
 
 
-def _cells(name: str, row: dict[str, Any], most: str) -> list[str]:
+def _cells(name: str, row: dict[str, Any], repeated: str) -> list[str]:
     validation = row["validation"] or {}
     finished = f"{row['jobs']['finished']} of {row['jobs']['all']}"
     if row["jobs"]["finished"] < row["jobs"]["all"]:
@@ -127,7 +114,7 @@ def _cells(name: str, row: dict[str, Any], most: str) -> list[str]:
     return [
         title(name),
         *(_score(row, key) for key in _SCORES.values()),
-        _spread(row["pearson_by_glass"][most]),
+        _spread(row["pearson_by_glass"][repeated]),
         _spread(validation.get("best")),
         _spread(validation.get("last")),
         _MISSING if row["seconds"] is None else f"{row['seconds']:.0f}",

@@ -61,9 +61,9 @@ def collect(
 ) -> dict[str, Any]:
     """Scores of every row from the jobs that are finished, as plain values for JSON.
 
-    A row's numbers are means and standard deviations over seeds that have predicted every labeled
-    glass while it was held out. A row without such a seed has ``incomplete`` scores only, over the
-    glasses that it has.
+    A row's numbers are those of the seed that has predicted every labeled glass while it was held
+    out (means and standard deviations, if several have). A row without such a seed has
+    ``incomplete`` scores only, over the glasses that it has.
 
     Predictions stay on the machine that made them, the table goes everywhere: what is known of each
     job stands in it, and jobs of ``before``, an earlier result of this function, count as those
@@ -85,6 +85,7 @@ def collect(
         "glasses": data.labeled,
         "families": data.families,
         "seeds": seeds,
+        "repeated": data.repeated,
         "machines": sorted({machine for row in scored.values() for machine in row["machines"]}),
         "rows": dict(sorted(scored.items(), key=_rank)),
     }

@@ -14,7 +14,7 @@ from symgnn.training.config import FitConfig, TrainingConfig, parse_config
 
 from . import baselines, densities
 from .baselines import BASELINES
-from .glasses import code_of
+from .glasses import LEAVE_OUT, code_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,10 +127,11 @@ def load_rows(folder: Path, names: list[str] | None = None) -> list[Row]:
 
 
 def jobs_of(row: Row, data: Data, runs: Path, *, splits: list[str], seeds: int) -> list[Job]:
-    """Jobs of a row; one seed where it makes no difference."""
+    """Jobs of a row: one on each split, and all seeds where they make a difference on one split."""
     folder = runs / f"{row.name}-{row.key(data)}"
+    repeated = LEAVE_OUT + data.repeated
     return [
         Job(row, split, seed, folder / split / f"seed-{seed}")
         for split in splits
-        for seed in range(seeds if row.seeded else 1)
+        for seed in range(seeds if row.seeded and split == repeated else 1)
     ]
