@@ -19,7 +19,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import nn
 
 from learning_curve import Data
-from published import NAMES, PUBLISHED, missing
+from published import NAMES, PUBLISHED, say_if_missing
 
 GLASSES = (0, 2, 4, 6)
 EPOCHS, BATCH, WIDTH = 10, 256, 256
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=PUBLISHED)
     folder = parser.parse_args().folder
-    if missing(folder):
+    if say_if_missing(folder):
         return
     data = Data(folder)
     everything = [np.ones(len(y), bool) for y in data.labels]

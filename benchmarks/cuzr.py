@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import thermal_copies
-from published import NAMES, PUBLISHED, missing
+from published import NAMES, PUBLISHED, say_if_missing
 from symgnn.annotator import PRETRAINED
 from symgnn.export import export_checkpoint
 from symgnn.training.config import TrainingConfig, dump_config, preset
@@ -66,7 +66,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.output is None and options.preset not in SHIPPED:
         parser.error(f"--output is needed: {options.preset} does not ship")
-    if missing():
+    if say_if_missing():
         return
     folder = options.folder
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ import csv
 import tempfile
 from pathlib import Path
 
-from published import NAMES, PUBLISHED, missing
+from published import NAMES, PUBLISHED, say_if_missing
 from symgnn.training.config import parse_config
 from symgnn.training.regression import fit
 
@@ -46,7 +46,7 @@ def main() -> None:
     results = Path(__file__).parent / "results"
     parser.add_argument("--output", type=Path, default=results / "factors.csv")
     options = parser.parse_args()
-    if missing(options.folder):
+    if say_if_missing(options.folder):
         return
     done = set()
     if options.output.exists():

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from scipy import linalg
 
-from published import NAMES, PUBLISHED, missing
+from published import NAMES, PUBLISHED, say_if_missing
 from relatives import families_of
 from symgnn import read_structures
 from symgnn.graph import build_graph, neighbor_list
@@ -324,7 +324,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=PUBLISHED)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    if missing(options.folder):
+    if say_if_missing(options.folder):
         return
     curves, limits = {}, []
     for model, name in MODELS.items():

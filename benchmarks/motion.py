@@ -26,7 +26,7 @@ from scipy.sparse import coo_matrix, diags, eye
 import learning_curve
 from comparison import glasses
 from comparison.baselines import sampled_displacement
-from published import NAMES, PUBLISHED, missing
+from published import NAMES, PUBLISHED, say_if_missing
 from symgnn.graph import neighbor_list
 from symgnn.potentials import write_potential
 
@@ -154,7 +154,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--glass", default="train0", choices=NAMES)
     options = parser.parse_args()
-    if missing():
+    if say_if_missing():
         return
     data = learning_curve.Data(PUBLISHED)
     everything = [np.ones(len(y), bool) for y in data.labels]

@@ -15,10 +15,8 @@ the fourth, beside models that learned from other labels.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +29,9 @@ from comparison.searched import (
     left_out,
     model_lines,
     read,
+    symgnn,
+    write_checksums,
 )
-from symgnn.cli import run
 from symgnn.landscape.potential import Potential
 from symgnn.open_data import GLASSES, open_data
 from symgnn.training.config import preset
@@ -70,12 +69,12 @@ def make(searches: int, workers: int) -> None:
         if not published.is_file():
             composition, rate = glass.split("_")
             size = ["--atoms", ATOMS_OF_GLASS, "--rate", rate]
-            _symgnn("quench", composition, *size, "-o", WORK / glass)
+            symgnn("quench", composition, *size, "-o", WORK / glass)
             structure = WORK / glass / "sample-1" / "glass.xyz"
         elif not catalog.is_file():
             shutil.copyfile(published, catalog)
         chosen = ["--atoms", f"random:{LABELED}", "--searches", searches, "--keep"]
-        _symgnn("label", structure, *chosen, "--workers", workers, "-o", catalog)
+        symgnn("label", structure, *chosen, "--workers", workers, "-o", catalog)
     pack()
 
 
@@ -84,19 +83,10 @@ def pack() -> None:
     CATALOGS.mkdir(parents=True, exist_ok=True)
     for glass in GLASSES:
         catalog = WORK / f"{glass}.db"
-        _symgnn("label", "export", catalog, "-o", open_data(glass))
+        symgnn("label", "export", catalog, "-o", open_data(glass))
         shutil.copyfile(catalog, CATALOGS / catalog.name)
     for folder, pattern in ((PACKAGE, "*.xyz"), (CATALOGS, "*.db")):
-        sums = (
-            f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
-            for file in sorted(folder.glob(pattern))
-        )
-        (folder / "checksums.txt").write_text("".join(sums), encoding="utf-8")
-
-
-def _symgnn(*arguments: object) -> None:
-    if run([str(argument) for argument in arguments]):
-        sys.exit(1)
+        write_checksums(folder, pattern)
 
 
 def picture(glasses: list[Glass], path: Path) -> None:

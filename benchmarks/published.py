@@ -14,8 +14,8 @@ TEST = ["test0", "test1"]
 """Those without."""
 
 
-def missing(folder: Path = PUBLISHED) -> bool:
-    """Say so where the glasses are not in a folder."""
+def say_if_missing(folder: Path = PUBLISHED) -> bool:
+    """Whether the glasses are not in a folder, which a line tells then."""
     if folder.is_dir():
         return False
     print(f"left out: the published glasses are not in {folder}")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from published import NAMES, PUBLISHED, TEST, missing
+from published import NAMES, PUBLISHED, TEST, say_if_missing
 from symgnn import read_structures
 from symgnn.graph import build_graph, neighbor_list
 from symgnn.training.relatives import families, shared_neighbors
@@ -57,7 +57,7 @@ def largest_change(first: Atoms, second: Atoms) -> NDArray[np.float64]:
 def main() -> None:
     """Print shares, correlations and errors."""
     argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
-    if missing():
+    if say_if_missing():
         return
     glasses = {name: read_structures(PUBLISHED / f"{name}.xyz")[0] for name in [*NAMES, *TEST]}
     graphs = {name: build_graph(atoms, CUTOFF, ELEMENTS) for name, atoms in glasses.items()}

@@ -31,7 +31,7 @@ import torch
 import symgnn.models.formula
 import symgnn.operators  # cuzr-fast runs on them
 from comparison.glasses import code_of
-from published import NAMES, PUBLISHED, missing
+from published import NAMES, PUBLISHED, say_if_missing
 from relatives import families_of
 from symgnn.annotator import NOVEL, PRETRAINED, Annotator
 from symgnn.export import export_checkpoint
@@ -661,7 +661,7 @@ def main() -> None:
     parser.add_argument("--copies", type=Path, help="thermal copies of the glasses")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    if missing():
+    if say_if_missing():
         return
     lines: list[str] = []
 

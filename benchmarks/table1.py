@@ -29,7 +29,7 @@ from comparison.pages import draw, markdown
 from comparison.report import collect, is_known, write_test_predictions
 from comparison.rows import jobs_of, load_rows
 from comparison.schedule import ERROR, run_all
-from published import PUBLISHED, missing
+from published import PUBLISHED, say_if_missing
 from symgnn.errors import SymGNNError
 from symgnn.files import make_folder, written_whole
 
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.seeds < 1 or options.jobs < 1:
         parser.error("--seeds and --jobs need at least 1")
-    if missing(options.data):
+    if say_if_missing(options.data):
         return 0
     data = Data(options.data)
     splits = options.splits or data.splits

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import ase.io
 
-from published import PUBLISHED
+from published import NAMES, PUBLISHED
 from symgnn import read_structures
 from symgnn.files import written_whole
 from symgnn.keys import ENERGY_BARRIER
@@ -37,9 +37,8 @@ def main() -> None:
 
 def make(output: Path, glasses: Sequence[Path] = ()) -> None:
     """Write one file per glass, of those that are not there yet; default: the labeled ones."""
-    names = [*(f"train{number}" for number in range(6)), "validation"]
     output.mkdir(parents=True, exist_ok=True)
-    for path in glasses or [PUBLISHED / f"{name}.xyz" for name in names]:
+    for path in glasses or [PUBLISHED / f"{name}.xyz" for name in NAMES]:
         target = output / path.name
         if target.exists():
             continue

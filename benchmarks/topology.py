@@ -34,7 +34,7 @@ from comparison.densities import (
 )
 from learning_curve import ELEMENTS, Data
 from periodic_alpha import periodic_persistence
-from published import NAMES, PUBLISHED, missing
+from published import NAMES, PUBLISHED, say_if_missing
 from symgnn.explain import read_explanations, write_explanations
 from symgnn.explain.explainer import Explainer
 from symgnn.explain.homology import atom_weights
@@ -446,7 +446,7 @@ def main() -> None:
     parser.add_argument("--explanations", type=Path, default=Path("build/explanations"))
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    if missing(options.folder):
+    if say_if_missing(options.folder):
         return
     kept = options.output / "topology.json"
     result = json.loads(kept.read_text()) if kept.exists() else {}

@@ -14,6 +14,7 @@ from symgnn.annotator import Annotator
 from symgnn.cli import run
 from symgnn.errors import DatasetError
 from symgnn.evaluation import evaluate_files
+from symgnn.plots.parity import compare_columns
 from symgnn.samples import sample_glass
 from symgnn.structures import read_structures, write_structures
 from symgnn.training.dataset import checksum
@@ -132,6 +133,33 @@ def test_no_structure_counts_twice(again: str, capsys: pytest.CaptureFixture[str
     shutil.copy("pair.xyz", "copy.xyz")
     assert run(["evaluate", "model.pt", "pair.xyz", "single.xyz", again]) == 1
     assert f"{Path(again)} is the same as pair.xyz; name every file once" in complaint(capsys)
+
+
+@pytest.mark.parametrize("label", ["energy_barrier", "dft"])
+def test_the_picture_of_written_predictions_has_the_labels_that_were_compared(label: str) -> None:
+    atoms = labeled_glass(1)
+    atoms.arrays["energy_barrier_label"] = -atoms.arrays["energy_barrier"]  # of another time
+    if label != "energy_barrier":
+        atoms.arrays[label] = np.cos(np.arange(len(atoms)))
+    write_structures("both.xyz", [atoms])
+    evaluation = evaluate_files(
+        "model.pt", [Path("both.xyz")], label=label, predictions=Path("out")
+    )
+    again = compare_columns(read_structures("out/both.xyz"), "both.xyz")
+    assert evaluation.pooled is not None
+    assert again.pooled is not None
+    assert again.pooled.pearson == pytest.approx(evaluation.pooled.pearson, abs=1e-6)
+
+
+def test_what_cannot_be_labels_is_refused_where_it_would_be_replaced(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    atoms = labeled_glass(1)
+    atoms.arrays["energy_barrier"] = np.zeros((len(atoms), 3))
+    write_structures("vectors.xyz", [atoms])
+    assert run(["annotate", "vectors.xyz", "-m", "model.pt", "-o", "out.csv"]) == 1
+    assert "'energy_barrier' is not one number per atom" in complaint(capsys)
+    assert not Path("out.csv").exists()
 
 
 @pytest.mark.parametrize("std", [False, True])

@@ -13,6 +13,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 
 from symgnn.errors import StructureError, SymGNNError
 from symgnn.lammps_files import read_data
@@ -481,21 +482,32 @@ def test_csv_has_the_columns_of_its_first_structure(tmp_path: Path) -> None:
         "velocity": np.zeros((2, 3)),  # no single number per atom
         "two words": np.zeros(2),
         "element": np.zeros(2),
+        "chosen": np.array([True, False]),
     }
+    more.calc = SinglePointCalculator(more, charges=np.array([0.1, 0.2]))
     path = tmp_path / "pair.csv"
     write_structures(path, [more, plain])
     assert path.read_text().splitlines() == [
-        "structure,index,element,x,y,z,energy_barrier,id",
-        "0,0,Cu,0,0,0,1,8",
-        "0,1,Zr,0,0,3,2,9",
-        "1,0,Cu,0,0,0,nan,nan",
-        "1,1,Zr,0,0,3,nan,nan",
+        "structure,index,element,x,y,z,energy_barrier,charges,id,chosen",
+        "0,0,Cu,0,0,0,1,0.1,8,1",
+        "0,1,Zr,0,0,3,2,0.2,9,0",
+        "1,0,Cu,0,0,0,nan,nan,nan,nan",
+        "1,1,Zr,0,0,3,nan,nan,nan,nan",
     ]
-    with pytest.raises(StructureError, match="energy_barrier is no column of structures before"):
+    del more.arrays["energy_barrier"]
+    write_structures(path, [plain, more])  # only barriers are missed
+    assert path.read_text().splitlines()[-1] == "1,1,Zr,0,0,3"
+    more.arrays["energy_barrier_label"] = np.zeros(2)
+    with pytest.raises(
+        StructureError, match="energy_barrier_label is no column of structures before"
+    ):
         write_structures(path, [plain, more])
 
 
-@pytest.mark.parametrize(("columns", "kept"), [("x y z", True), ("xu yu zu", False)])
+@pytest.mark.parametrize(
+    ("columns", "kept"),
+    [("x y z", True), ("xs ys zs", True), ("xu yu zu", False), ("xsu ysu zsu", False)],
+)
 def test_image_flags_stay_with_the_positions_they_belong_to(
     tmp_path: Path, columns: str, kept: bool
 ) -> None:

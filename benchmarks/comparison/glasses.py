@@ -49,8 +49,8 @@ class Data:
     def repeated(self) -> str:
         """Name of the glass that every seed predicts while it is held out: the first that is alone.
 
-        The other splits have one seed. How much seeds matter shows on one glass, how much glasses
-        do with one seed, and all of both would be four times the work.
+        The other splits have one seed: how much seeds matter shows on one glass, how much glasses
+        do with one seed, and all of both would be three times the work.
         """
         of = list(self.families.values())
         alone = [name for name, family in self.families.items() if of.count(family) == 1]

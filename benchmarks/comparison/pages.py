@@ -65,7 +65,7 @@ def markdown(report: dict[str, Any]) -> str:
     """The table, and below it what the numbers are."""
     glasses, seeds = report["glasses"], report["seeds"]
     repeated = report["repeated"]
-    headings = ["row", *_SCORES, f"`{repeated}`, {seeds} seeds", *_MORE]
+    headings = ["row", *_SCORES, f"`{repeated}`, up to {seeds} seeds", *_MORE]
     lines = [" | ".join(headings), " | ".join(["---", *["---:"] * (len(headings) - 1)])]
     lines += [" | ".join(_cells(name, row, repeated)) for name, row in report["rows"].items()]
     table = "\n".join(f"| {line} |" for line in lines)
@@ -77,11 +77,11 @@ def markdown(report: dict[str, Any]) -> str:
 
 Each of the {len(glasses)} labeled glasses ({", ".join(glasses)}) is predicted by a model that was
 trained on the others{relatives} and stopped after its last epoch. One seed
-predicts all of them, {seeds} predict `{repeated}`: their Pearson correlations there have mean ±
-standard deviation (none without randomness). How much seeds matter shows on one glass, how much
-glasses do with one seed; rows with a spread everywhere have had all seeds on all. Pooled: over all
-atoms of all held-out glasses (negative for the element mean, since leaving a glass out moves the
-mean away from it). Per glass: mean over glasses; so are Spearman and AUC, the probability that an
+predicts all of them, {seeds} predict `{repeated}`, whose Pearson correlations have mean ± standard
+deviation where there are several by now; rows with a spread everywhere have had all seeds on all.
+Networks that lie closer together than that spread have no order. Pooled: over all atoms of all
+held-out glasses (negative for the element mean, since leaving a glass out moves the mean away from
+it). Per glass: mean over glasses; so are Spearman and AUC, the probability that an
 atom among the 5% lowest (highest) labels is predicted below (above) another atom of its glass.
 Validation: Pearson of models trained on the glasses train*, on the glass `validation`; the best
 epoch was chosen on that glass, the last was not. Training: seconds on one thread ({machines}).

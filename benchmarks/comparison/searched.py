@@ -5,6 +5,7 @@ Shared by `open_data.py` and `another_alloy.py`.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import tempfile
 import warnings
@@ -39,7 +40,23 @@ _GLASSES = (
     f"{'core-s':>8}  {'mean barrier [95%]':22}{'within':>7}{'between':>8}{'reliability':>12}"
     f"{'halves: r, predicted':>22}"
 )
-_MODELS = f"{'model':36}{'mean [95%]':24}{'pooled':>7}{'MAE':>7}{'bias':>7}   by glass"
+_MODELS = f"{'mean [95%]':24}{'pooled':>7}{'MAE':>7}{'bias':>7}   by glass"
+
+
+def symgnn(*arguments: object) -> None:
+    """Run a command of the package; its failure ends the program."""
+    if run([str(argument) for argument in arguments]):
+        sys.exit(1)
+
+
+def write_checksums(folder: Path, *patterns: str) -> None:
+    """SHA-256 of files in a folder, as ``sha256sum`` writes them."""
+    sums = (
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
+        for pattern in patterns
+        for file in sorted(folder.glob(pattern))
+    )
+    (folder / "checksums.txt").write_text("".join(sums), encoding="utf-8")
 
 
 @dataclass
@@ -125,8 +142,7 @@ def left_out(glasses: list[Glass], model: dict[str, Any]) -> list[np.ndarray]:
             run_fit = fit_formula if config.model.architecture == "formula" else fit
             result = run_fit(config, base=Path(folder))
             exported = Path(folder) / "model.pt"
-            if run(["export", str(result.best), "-o", str(exported)]):
-                sys.exit(1)
+            symgnn("export", result.best, "-o", exported)
             predictions.append(annotated(exported, glass.file))
     return predictions
 
@@ -219,13 +235,14 @@ def glass_lines(glasses: list[Glass]) -> list[str]:
 
 def model_lines(scores: dict[str, dict[str, Any]]) -> list[str]:
     """A table of what :func:`correlations` says of each model."""
-    lines = [_MODELS]
+    width = max(map(len, scores)) + 2
+    lines = [f"{'model':{width}}{_MODELS}"]
     for name, score in scores.items():
         low, high = score["interval"]
         by_glass = " ".join(f"{value:.2f}" for value in score["by_glass"])
         interval = f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]"
         lines.append(
-            f"{name:36}{interval:24}{score['pooled']:7.3f}{score['mean_absolute_error']:7.3f}"
+            f"{name:{width}}{interval:24}{score['pooled']:7.3f}{score['mean_absolute_error']:7.3f}"
             f"{score['bias']:+7.3f}   {by_glass}"
         )
     return lines

@@ -12,7 +12,7 @@ import numpy as np
 from .annotator import Annotator
 from .errors import DatasetError, StructureError, SymGNNError
 from .files import make_folder
-from .keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
+from .keys import ENERGY_BARRIER, ENERGY_BARRIER_STD, LABEL_COLUMN
 from .label_columns import keep_labels, label_candidates, label_of
 from .structures import STANDARD_STREAM, read_structures, stem_of, write_structures
 from .training.dataset import checksum
@@ -156,7 +156,8 @@ def evaluate_files(
         device: as for :class:`symgnn.Annotator`.
         threads: the same.
         predictions: folder that gets each file's structures with the predicted columns, as
-            extended XYZ, with labels under the names that ``keep_labels`` gives them.
+            extended XYZ, with labels under the names that ``keep_labels`` gives them, and
+            ``symgnn_label`` in ``info``: the name of those that were compared.
         report: called with the name of each structure when it is done.
 
     Raises:
@@ -213,7 +214,9 @@ def _evaluate(
 ) -> StructureEvaluation:
     """Annotate ``atoms`` in place, and keep what it said before."""
     label = label_of(atoms, column, name)
-    keep_labels(atoms)
+    renamed = keep_labels(atoms)
+    if label is not None:
+        atoms.info[LABEL_COLUMN] = renamed.get(column, column)
     if label is not None and bool(np.isnan(label).all()):
         label = None
     try:

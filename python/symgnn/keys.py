@@ -20,6 +20,9 @@ PREDICTIONS: Final = (ENERGY_BARRIER, ENERGY_BARRIER_STD, ENERGY_BARRIER_OOD)
 LABEL_SUFFIX: Final[str] = "_label"
 """Appended to the name of a column with labels where a prediction takes that name."""
 
+LABEL_COLUMN: Final[str] = "symgnn_label"
+"""`Atoms.info`: name of the column with labels that predictions were compared with."""
+
 MODEL: Final[str] = "symgnn_model"
 """`Atoms.info`: name of the model that the barriers came from."""
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from symgnn.errors import DatasetError
+from symgnn.columns import is_number_per_atom
+from symgnn.errors import DatasetError, StructureError
 from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_OOD, ENERGY_BARRIER_STD, LABEL_SUFFIX, MODEL
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def label_of(atoms: Atoms, label: str, where: str) -> NDArray[np.float64] | None
             f"{where}: column {label!r} holds predictions of {model}, not labels; use the file "
             "from before it was annotated, or name the column with labels"
         )
-    if values.shape != (len(atoms),) or values.dtype.kind not in "fi":
+    if not is_number_per_atom(values, atoms):
         raise DatasetError(f"{where}: column {label!r} is not one number per atom")
     numbers: NDArray[np.float64] = values.astype(np.float64)
     if np.isinf(numbers).any():
@@ -53,12 +54,8 @@ def label_of(atoms: Atoms, label: str, where: str) -> NDArray[np.float64] | None
 
 def label_candidates(atoms: Atoms) -> str:
     """Names of the per-atom columns that could hold labels, for messages."""
-    names = [
-        name
-        for name, values in atoms.arrays.items()
-        if values.ndim == 1 and values.dtype.kind == "f"
-    ]
-    return ", ".join(sorted(names)) or "none"
+    names = [name for name, values in atoms.arrays.items() if is_number_per_atom(values, atoms)]
+    return ", ".join(sorted(set(names) - {"numbers"})) or "none"
 
 
 def keep_labels(atoms: Atoms) -> dict[str, str]:
@@ -69,12 +66,20 @@ def keep_labels(atoms: Atoms) -> dict[str, str]:
 
     Returns:
         The new name of each renamed column; none where the barriers are predictions.
+
+    Raises:
+        StructureError: a column of that name which is not one number per atom.
     """
     if is_predicted(atoms):
         return {}
     renamed = {}
     for column in (ENERGY_BARRIER, ENERGY_BARRIER_STD):
         if column in atoms.arrays:
+            if not is_number_per_atom(atoms.arrays[column], atoms):
+                raise StructureError(
+                    f"column {column!r} is not one number per atom, and predictions would take"
+                    " its name: rename it"
+                )
             name = column + LABEL_SUFFIX
             while name in atoms.arrays:
                 name += LABEL_SUFFIX

@@ -17,11 +17,11 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from ase.io.lammpsdata import read_lammps_data
 
+from symgnn.columns import words_of
 from symgnn.errors import StructureError
-from symgnn.keys import PREDICTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -29,7 +29,8 @@ _POSITION_COLUMNS = (("x", "y", "z"), ("xu", "yu", "zu"), ("xs", "ys", "zs"), ("
 _WRAPPED = (_POSITION_COLUMNS[0], _POSITION_COLUMNS[2])  # what image flags belong to
 _IMAGES = ("ix", "iy", "iz")
 _ARRAYS_OF_ASE = ("numbers", "positions")  # a column of that name would take their place
-_WRITTEN = ("id", "type", "element", "x", "y", "z")  # columns of every dump
+COLUMNS = ("id", "type", "element", "x", "y", "z")
+"""Of every dump that is written."""
 _UNITS_IN_ANGSTROM = ("metal", "real")
 _DATA_HEADER = re.compile(r"^\s*(\d{1,18})\s+atoms\s*(#.*)?$", re.MULTILINE)
 _DATA_TYPES = re.compile(r"^\s*(\d{1,18})\s+atom\s+types", re.MULTILINE)
@@ -66,7 +67,8 @@ def read_dump(file: IO[str], elements: Sequence[str] | None, index: int | slice)
     """Frames of a LAMMPS text dump, one at a time, atoms sorted by id.
 
     Positions are Cartesian (Å) whichever of ``x``, ``xu``, ``xs``, ``xsu`` the dump has. Numeric
-    columns beyond the position become arrays under their own names.
+    columns beyond the position become arrays under their own names, but for image flags beside
+    unwrapped positions, which they would unwrap once more.
 
     Args:
         file: open text file, seekable.
@@ -302,7 +304,9 @@ def check_elements(elements: Sequence[str]) -> None:
             )
 
 
-def write_dump(file: IO[str], atoms: Atoms, columns: Sequence[str], timestep: int) -> None:
+def write_dump(
+    file: IO[str], atoms: Atoms, columns: Mapping[str, NDArray[Any]], timestep: int
+) -> None:
     """Append one frame in LAMMPS's text dump format.
 
     Args:
@@ -310,8 +314,7 @@ def write_dump(file: IO[str], atoms: Atoms, columns: Sequence[str], timestep: in
         atoms: N atoms; an ``id`` array of N whole numbers is kept, otherwise ids are 1 … N; so is
             a ``type`` array of N numbers from 1 up, otherwise types number the elements
             alphabetically.
-        columns: names of [N] arrays of numbers to write after the position; those that stand
-            before it are left out.
+        columns: numbers [N] to write after the position, by other names than ``COLUMNS``.
         timestep: written when the structure does not know its own, a whole number.
     """
     symbols = np.array(atoms.get_chemical_symbols())
@@ -321,25 +324,17 @@ def write_dump(file: IO[str], atoms: Atoms, columns: Sequence[str], timestep: in
     types = _whole_numbers(atoms, "type")
     if types is None or types.min(initial=1) < 1:
         types = np.unique(symbols, return_inverse=True)[1] + 1
-    columns = [name for name in columns if name not in _WRITTEN]
-    values = [words_of(name, atoms.arrays[name]) for name in columns]
+    words = [words_of(name, values) for name, values in columns.items()]
     own = atoms.info.get("timestep")
     step = own if isinstance(own, int | np.integer) and not isinstance(own, bool) else timestep
     file.write(f"ITEM: TIMESTEP\n{step}\n")
     file.write(f"ITEM: NUMBER OF ATOMS\n{len(atoms)}\n")
     file.write(_box_bounds(atoms))
-    file.write(" ".join(("ITEM: ATOMS", *_WRITTEN, *columns)) + "\n")
-    for row in zip(ids, types, symbols, atoms.positions, *values, strict=True):
-        number, kind, symbol, (x, y, z), *words = row
+    file.write(" ".join(("ITEM: ATOMS", *COLUMNS, *columns)) + "\n")
+    for row in zip(ids, types, symbols, atoms.positions, *words, strict=True):
+        number, kind, symbol, (x, y, z), *more = row
         fields = (str(number), str(kind), symbol, f"{x:.10g}", f"{y:.10g}", f"{z:.10g}")
-        file.write(" ".join((*fields, *words)) + "\n")
-
-
-def words_of(name: str, values: NDArray[Any]) -> list[str]:
-    """A column [N] as text: predictions with eight digits, others with as many as they have."""
-    if name in PREDICTIONS:
-        return [f"{value:.8g}" for value in values.tolist()]
-    return [str(word).removesuffix(".0") for word in values.astype(str)]
+        file.write(" ".join((*fields, *more)) + "\n")
 
 
 def _whole_numbers(atoms: Atoms, name: str) -> NDArray[np.integer] | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from symgnn.columns import number_columns
 from symgnn.errors import StructureError
 
 if TYPE_CHECKING:
@@ -65,11 +66,7 @@ def chosen_atoms(choice: str, atoms: Atoms) -> list[int]:
 
 def _marked_atoms(column: str, atoms: Atoms) -> list[int]:
     """Atoms whose value in a column of numbers or truth values is neither zero nor NaN."""
-    columns = {
-        name: values
-        for name, values in atoms.arrays.items()
-        if values.ndim == 1 and values.dtype.kind in "biuf" and name != "numbers"
-    }
+    columns = number_columns(atoms)
     if column not in columns:
         raise StructureError(
             f"--atoms column:{column}: the structure has no such column of numbers; those it has:"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import ase.io
 import numpy as np
@@ -25,12 +25,15 @@ from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 from ase.utils import string2index
 
 from symgnn import lammps_files
+from symgnn.columns import number_columns, words_of
 from symgnn.errors import StructureError
 from symgnn.files import cannot_write, unfinished_path, uninterrupted
-from symgnn.keys import PREDICTIONS
+from symgnn.keys import ENERGY_BARRIER
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from numpy.typing import NDArray
 
 STANDARD_STREAM = "-"
 """In place of a path: standard input, or standard output."""
@@ -40,7 +43,6 @@ _ORIGIN = "Origin"  # key of extended XYZ, as OVITO reads and writes it
 _COMPRESSIONS = (".gz", ".bz2", ".xz")
 _DUMP_SUFFIXES = (".dump", ".lammpstrj")
 _OF_TABLE = ("structure", "index", "element", "x", "y", "z")  # first columns of a CSV file
-_OF_ELEMENTS = ("numbers", "masses")  # arrays that the column of elements stands for
 _IS_WORD = re.compile(r"[^\s,\"]+")  # a name that the header of a table can have
 _UNREADABLE = (OSError, EOFError, lzma.LZMAError, zlib.error)  # also of a damaged compression
 
@@ -240,13 +242,17 @@ def write_structures(
 ) -> None:
     """Write structures to one file, which appears under its name only when it is complete.
 
+    Extended XYZ has all that structures know of atoms; dumps and tables have every column of one
+    number per atom, a table those of its first structure.
+
     Args:
         path: the suffix decides the format and compression; ``-`` is standard output.
         structures: one or many.
         format: ``extxyz``, ``lammps-dump`` or ``csv``; None decides by suffix.
 
     Raises:
-        StructureError: an unknown suffix or format.
+        StructureError: an unknown suffix or format; barriers that the first structure of a table
+            has not.
         SymGNNError: the file cannot be written.
     """
     with StructureWriter(path, format) as writer:
@@ -384,16 +390,13 @@ def _partial_path(target: Path) -> Path:
     return target.with_name(f"{target.name.removesuffix(suffix)}.partial{suffix}")
 
 
-def _columns(atoms: Atoms) -> list[str]:
-    """Names of all arrays of one number per atom that a table can have, predictions first."""
-    found = [
-        name
-        for name, values in atoms.arrays.items()
-        if values.ndim == 1 and values.dtype.kind in "fiu" and _IS_WORD.fullmatch(name)
-    ]
-    return [name for name in PREDICTIONS if name in found] + [
-        name for name in found if name not in (*PREDICTIONS, *_OF_ELEMENTS)
-    ]
+def _columns(atoms: Atoms, but: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """All columns of one number per atom whose names a table can have, but for some."""
+    return {
+        name: values
+        for name, values in number_columns(atoms).items()
+        if name not in but and _IS_WORD.fullmatch(name)
+    }
 
 
 def _append_extxyz(file: IO[str], atoms: Atoms, _number: int) -> None:
@@ -407,30 +410,29 @@ def _append_extxyz(file: IO[str], atoms: Atoms, _number: int) -> None:
 
 
 def _append_dump(file: IO[str], atoms: Atoms, number: int) -> None:
-    lammps_files.write_dump(file, atoms, _columns(atoms), timestep=number)
+    columns = _columns(atoms, lammps_files.COLUMNS)
+    lammps_files.write_dump(file, atoms, columns, timestep=number)
 
 
 class _Table:
-    """Appends structures to a CSV file, which has one header for all of them."""
+    """Appends structures to a CSV file, which has one header: the columns of the first of them."""
 
     def __init__(self) -> None:
         self._columns: list[str] = []
 
     def __call__(self, file: IO[str], atoms: Atoms, number: int) -> None:
-        columns = [name for name in _columns(atoms) if name not in _OF_TABLE]
+        columns = _columns(atoms, _OF_TABLE)
         if number == 0:
-            self._columns = columns
+            self._columns = list(columns)
             file.write(",".join((*_OF_TABLE, *columns)) + "\n")
         for name in columns:
-            if name not in self._columns:
+            if name.startswith(ENERGY_BARRIER) and name not in self._columns:
                 raise StructureError(
                     f"{name} is no column of structures before, and a CSV file has one header:"
-                    " write extended XYZ or a dump, or leave these structures out with --index"
+                    " write extended XYZ or a dump, or such structures alone"
                 )
         missing = np.full(len(atoms), np.nan)
-        values = [
-            lammps_files.words_of(name, atoms.arrays.get(name, missing)) for name in self._columns
-        ]
+        values = [words_of(name, columns.get(name, missing)) for name in self._columns]
         symbols = atoms.get_chemical_symbols()
         for index, row in enumerate(zip(symbols, atoms.positions, *values, strict=True)):
             symbol, (x, y, z), *words = row

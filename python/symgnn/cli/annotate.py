@@ -70,8 +70,8 @@ def annotate(
     annotate minimized structures or time averages, not instantaneous snapshots of a hot glass.
 
     The columns are energy_barrier, and energy_barrier_std and energy_barrier_ood where the model
-    has them. What a file says there without naming a model may be labels: they are kept as
-    energy_barrier_label. So is every other column of one number per atom.
+    has them. What a file says there without naming a model may be labels, and is kept as
+    energy_barrier_label. Other columns of one number per atom stay (in extended XYZ, all columns).
 
     Example: symgnn annotate glass.data --elements Cu Zr -o glass.xyz
     """

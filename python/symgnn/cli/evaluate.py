@@ -58,7 +58,8 @@ def evaluate(
         typer.Option(
             "--predictions",
             metavar="FOLDER",
-            help="Write the structures with their predicted columns here, as extended XYZ.",
+            help="Write the structures with their predicted columns here, as extended XYZ; labels"
+            " called energy_barrier become energy_barrier_label.",
         ),
     ] = None,
     plot: Annotated[

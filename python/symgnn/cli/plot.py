@@ -198,9 +198,13 @@ def parity(
     structures: StructuresArgument,
     output: OutputOption,
     label: Annotated[
-        str,
-        typer.Option("--label", help="Per-atom column with the labels, eV."),
-    ] = "energy_barrier_label",
+        str | None,
+        typer.Option(
+            "--label",
+            help="Per-atom column with the labels, eV; default: what evaluate compared with, or"
+            " energy_barrier_label.",
+        ),
+    ] = None,
     column: ColumnOption = "energy_barrier",
     elements: ElementsOption = None,
     index: IndexOption = ":",

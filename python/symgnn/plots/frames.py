@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from symgnn.columns import is_number_per_atom, number_columns
 from symgnn.errors import StructureError
 from symgnn.graph import check_finite
 from symgnn.keys import ENERGY_BARRIER
@@ -49,7 +50,7 @@ def iterate_annotated(
     for number, atoms in enumerate(iterate_structures(path, elements=elements, index=index)):
         check_finite(atoms.positions, atoms.cell.array, f"{_shown(path)}, structure {number}")
         atoms.arrays[ENERGY_BARRIER] = column_of(atoms, column, path, number)
-        if np.nan_to_num(barriers_of(atoms)).any():
+        if has_barriers(atoms):
             yield atoms
         else:
             left_out.append(number)
@@ -59,19 +60,26 @@ def iterate_annotated(
         raise StructureError(f"{path}: --index {index} selects no structures")
     if len(left_out) > number:
         raise StructureError(
-            f"{_shown(path)}: all values of {column} are 0 (before the first average?): choose"
-            " later frames with --index, or another --column"
+            f"{_shown(path)}: {all_zero(column)}: choose later frames with --index, or another"
+            " --column"
         )
     if left_out and note is not None:
-        note(
-            f"{_shown(path)}, frame {', '.join(map(str, left_out))}: all values of {column} are 0"
-            " (before the first average?): left out"
-        )
+        note(f"{_shown(path)}, frame {', '.join(map(str, left_out))}: {all_zero(column)}: left out")
 
 
 def barriers_of(atoms: Atoms) -> NDArray[np.float64]:
     """Barriers [N] of a structure from :func:`iterate_annotated`, eV; NaN where there is none."""
     return np.asarray(atoms.arrays[ENERGY_BARRIER], dtype=np.float64)
+
+
+def has_barriers(atoms: Atoms) -> bool:
+    """Whether a barrier is anything but 0, as in frames before the first average of a live run."""
+    return bool(np.nan_to_num(barriers_of(atoms)).any())
+
+
+def all_zero(column: str) -> str:
+    """What is said of a frame without barriers."""
+    return f"all values of {column} are 0 (before the first average?)"
 
 
 def _shown(path: str | Path) -> str:
@@ -92,10 +100,8 @@ def column_of(atoms: Atoms, column: str, path: str | Path, number: int) -> NDArr
     """
     values = atoms.arrays.get(column)
     where = _shown(path)
-    if values is None or values.ndim != 1 or values.dtype.kind not in "fiu":
-        others = ", ".join(
-            name for name, array in atoms.arrays.items() if array.ndim == 1 and name != "numbers"
-        )
+    if values is None or not is_number_per_atom(values, atoms):
+        others = ", ".join(number_columns(atoms))
         raise StructureError(
             f"{where} has no per-atom column {column} (columns there: {others or 'none'}): name it"
             f" with --column, or make one with `symgnn annotate {path} -o annotated.xyz`"

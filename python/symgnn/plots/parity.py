@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from symgnn.errors import DatasetError, StructureError
 from symgnn.evaluation import Evaluation, StructureEvaluation
-from symgnn.keys import ENERGY_BARRIER, LABEL_SUFFIX
+from symgnn.keys import ENERGY_BARRIER, LABEL_COLUMN, LABEL_SUFFIX
 from symgnn.label_columns import label_of
 from symgnn.plots.frames import column_of
 from symgnn.plots.style import COUNT_COLORS, SERIES
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
     from symgnn.training.metrics import Reliability
 
-LABEL = ENERGY_BARRIER + LABEL_SUFFIX
-"""Column of the labels in what ``symgnn evaluate --predictions`` writes."""
-
 _MOST_NAMES = 10  # structures in the legend
 _BINS = 60  # hexagons across the parity plot
 _GROUPS = 10  # of atoms with similar predictions, each with one uncertainty bar
@@ -37,7 +34,7 @@ _GROUPS = 10  # of atoms with similar predictions, each with one uncertainty bar
 def compare_columns(
     frames: Iterable[Atoms],
     name: str,
-    label: str = LABEL,
+    label: str | None = None,
     column: str = ENERGY_BARRIER,
     report: Callable[[str], None] | None = None,
 ) -> Evaluation:
@@ -46,7 +43,8 @@ def compare_columns(
     Args:
         frames: structures of one file.
         name: of the file.
-        label: per-atom column with the labels, eV, NaN for atoms without one.
+        label: per-atom column with the labels, eV, NaN for atoms without one; None takes the one
+            that ``symgnn evaluate --predictions`` compared with, or ``energy_barrier_label``.
         column: per-atom column with the predictions, eV; their uncertainties have its name with
             ``_std`` appended, if they are there.
         report: called with the name of the file after each structure.
@@ -59,11 +57,13 @@ def compare_columns(
     for number, atoms in enumerate(frames):
         where = f"{name}, structure {number}"
         prediction = column_of(atoms, column, name, number)
-        truth = label_of(atoms, label, where)
+        its_label = label or atoms.info.get(LABEL_COLUMN, ENERGY_BARRIER + LABEL_SUFFIX)
+        truth = label_of(atoms, its_label, where)
         if truth is None:
             raise StructureError(
-                f"{name} has no per-atom column {label} with labels: name theirs with --label, or"
-                f" compare a model with labels by `symgnn evaluate MODEL {name} --plot parity.png`"
+                f"{name} has no per-atom column {its_label} with labels: name theirs with --label,"
+                " or compare a model with labels by"
+                f" `symgnn evaluate MODEL {name} --plot parity.png`"
             )
         truth = np.where(np.isnan(prediction), np.nan, truth)
         try:

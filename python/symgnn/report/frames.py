@@ -11,10 +11,11 @@ import numpy as np
 
 from .. import keys
 from ..annotator import NOVEL, Annotator
+from ..columns import is_number_per_atom
 from ..errors import NovelStructureWarning, StructureError
 from ..graph import check_finite
 from ..label_columns import label_candidates
-from ..plots.frames import column_of
+from ..plots.frames import all_zero, column_of, has_barriers
 from ..structures import iterate_structures, timestep_of
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def read_frames(
             _check(atoms)
         except StructureError as error:
             raise StructureError(f"{source}, structure {number}: {error}") from error
-        if finite_barriers(atoms).any():
+        if has_barriers(atoms):
             statistics.append(_statistics(number, atoms))
         latest.append(atoms)
         count += 1
@@ -132,10 +133,10 @@ def read_frames(
             f"{source} has {count} structure{'s' if count > 1 else ''} and no number {wanted}:"
             f" choose --frame 0{f' to {count - 1}' if count > 1 else ''}, or -1 for the last"
         )
-    if not finite_barriers(chosen).any():
+    if not has_barriers(chosen):
         raise StructureError(
-            f"{source}, structure {wanted % count}: all values of {column} are 0 (before the first"
-            " average?): choose another --frame or --column, or name a --model to predict them"
+            f"{source}, structure {wanted % count}: {all_zero(column)}: choose another --frame or"
+            " --column, or name a --model to predict them"
         )
     return Frames(chosen, wanted % count, count, statistics)
 
@@ -155,7 +156,7 @@ def _iterate(source: str, column: str, elements: Sequence[str] | None) -> Iterat
 
 def _check(atoms: Atoms) -> None:
     barrier = atoms.arrays[keys.ENERGY_BARRIER]
-    if barrier.shape != (len(atoms),) or barrier.dtype.kind not in "fi":
+    if not is_number_per_atom(barrier, atoms):
         raise StructureError(
             f"column {keys.ENERGY_BARRIER} is not one number per atom: name a --model to predict it"
         )
@@ -165,7 +166,7 @@ def _check(atoms: Atoms) -> None:
         )
     for name in (keys.ENERGY_BARRIER_STD, keys.ENERGY_BARRIER_OOD):
         values = atoms.arrays.get(name)
-        if values is not None and (values.ndim != 1 or values.dtype.kind not in "fi"):
+        if values is not None and not is_number_per_atom(values, atoms):
             raise StructureError(
                 f"column {name} is not one number per atom: name a --model to predict it"
             )

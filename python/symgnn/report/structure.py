@@ -13,6 +13,7 @@ from ase.geometry import complete_cell
 from .. import keys
 from ..annotator import NOVEL, USUAL_SHARE, missing_cell
 from ..errors import StructureError
+from ..plots.frames import all_zero
 from ..structures import STANDARD_STREAM
 from .frames import QUANTILES, EnsureBarriers, Frames, finite_barriers, read_frames, share_of_novel
 from .page import definitions, file_date, table, tiles, warning, write_page
@@ -66,7 +67,8 @@ def report_structure(
         device: as in :class:`Annotator`.
         threads: as in :class:`Annotator`.
         report: called with the number of frames read so far.
-        say: called with one line if ``cuzr`` predicts because the file has no barriers.
+        say: called with one line if ``cuzr`` predicts because the file has no barriers, and if
+            frames are left out because all their barriers are 0.
 
     Returns:
         One line about what is on the page.
@@ -79,6 +81,9 @@ def report_structure(
     """
     ensure = EnsureBarriers(model, device, threads, say)
     frames = read_frames(source, column, elements, frame, ensure, report)
+    left_out = frames.count - len(frames.statistics)
+    if left_out and say is not None:
+        say(f"{left_out} of {frames.count} frames are left out over time: {all_zero(column)}")
     atoms = frames.atoms
     read = [] if explanations is None else _read_explanations(explanations, atoms, source)
     name = "standard input" if source == STANDARD_STREAM else Path(source).name

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .._native import load_core
+from ..columns import is_number_per_atom
 from ..errors import ConfigError, DatasetError, StructureError
 from ..graph import Graph, build_graph
 from ..label_columns import label_candidates, label_of
@@ -179,7 +180,7 @@ def _check_errors(atoms: ase.Atoms, label: str, error: str, where: str) -> None:
             " leave data.label_error out where labels have no errors"
         )
     known = ~np.isnan(atoms.arrays[label].astype(float))
-    numbers = values.shape == known.shape and values.dtype.kind in "fi"
+    numbers = is_number_per_atom(values, atoms)
     if not numbers or not np.isfinite(values[known]).all() or (values[known] < 0.0).any():
         raise DatasetError(
             f"{where}: column {error!r} is not a standard error for each label, a number from 0 up:"
