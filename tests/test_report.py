@@ -573,7 +573,7 @@ def test_structure_without_barriers_is_annotated(
     plain.arrays["c_energy"] = np.zeros(len(plain))
     page = written(tmp_path, plain)
     said = capsys.readouterr().err
-    assert "no column energy_barrier (columns: c_energy, masses): predicted by cuzr\n" in said
+    assert "no column energy_barrier (columns: c_energy): predicted by cuzr\n" in said
     found = floats(carried(page)["barrier"])
     annotator = Annotator("cuzr")
     expected = annotator.predict(read_structures(tmp_path / "glass.xyz"))[0][:, 0]

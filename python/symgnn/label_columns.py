@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from symgnn.columns import is_number_per_atom
+from symgnn.columns import is_number_per_atom, number_columns
 from symgnn.errors import DatasetError, StructureError
 from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_OOD, ENERGY_BARRIER_STD, LABEL_SUFFIX, MODEL
 
@@ -54,8 +54,8 @@ def label_of(atoms: Atoms, label: str, where: str) -> NDArray[np.float64] | None
 
 def label_candidates(atoms: Atoms) -> str:
     """Names of the per-atom columns that could hold labels, for messages."""
-    names = [name for name, values in atoms.arrays.items() if is_number_per_atom(values, atoms)]
-    return ", ".join(sorted(set(names) - {"numbers"})) or "none"
+    names = [name for name in number_columns(atoms) if name in atoms.arrays]
+    return ", ".join(sorted(names)) or "none"
 
 
 def keep_labels(atoms: Atoms) -> dict[str, str]:
