@@ -54,7 +54,11 @@ def label_of(atoms: Atoms, label: str, where: str) -> NDArray[np.float64] | None
 
 def label_candidates(atoms: Atoms) -> str:
     """Names of the per-atom columns that could hold labels, for messages."""
-    names = [name for name in number_columns(atoms) if name in atoms.arrays]
+    names = [
+        name
+        for name, values in number_columns(atoms).items()
+        if name in atoms.arrays and values.dtype.kind == "f"
+    ]
     return ", ".join(sorted(names)) or "none"
 
 
