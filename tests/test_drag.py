@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from conftest import random_glass
 from symgnn.annotator import Annotator
+from symgnn.cli import run
 from symgnn.errors import ConfigError, ModelError
 from symgnn.explain.weighted_model import WeightedModel
 from symgnn.export import export_checkpoint, export_model
@@ -384,7 +385,9 @@ PARTS: dict[str, dict[str, Any]] = {
 # --- the regression ---------------------------------------------------------------------------
 
 
-def test_a_regression_that_drags(tmp_path: Path) -> None:
+def test_a_regression_that_drags(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fitted, saved, loaded, exported and used: the same barriers everywhere."""
     for seed in range(3):
         write_structures(tmp_path / f"{seed}.xyz", [labeled_glass(seed)])
@@ -406,6 +409,11 @@ def test_a_regression_that_drags(tmp_path: Path) -> None:
     assert model.local.drag.energy.abs().max() > 0.1
     exported = export_checkpoint(result.best, tmp_path / "model.pt")
     assert exported.invariance_rms < 1e-4
+    monkeypatch.setattr("symgnn.export._MUCH", 0.0)
+    assert run(["export", str(result.best), "-o", str(tmp_path / "model.pt")]) == 0
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("warning: barriers change by ")
+    assert said.endswith("train with shorter ones, such as model.drag.rate=0.4")
     annotator = Annotator(tmp_path / "model.pt")
     (found,) = annotator.predict([atoms])
     np.testing.assert_allclose(found[:, 0], expected[:, 0], atol=1e-4)

@@ -25,6 +25,23 @@ PACKAGE = open_data(GLASSES[0]).parent
 CATALOGS = Path(__file__).parents[1] / "datasets" / "open_data"
 
 
+def test_labels_of_the_other_alloy_are_those_of_its_catalogs() -> None:
+    folder = CATALOGS.parent / "Fe80P20"
+    listed = [line.split("  ") for line in (folder / "checksums.txt").read_text().splitlines()]
+    assert sorted(name for _, name in listed) == sorted(
+        file.name for file in folder.iterdir() if file.suffix in (".xyz", ".db")
+    )
+    for sha256, name in listed:
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256
+    for file in folder.glob("*.xyz"):
+        (atoms,) = read_structures(file)
+        with Catalog.read(file.with_suffix(".db")) as events:
+            found = labeled(events)
+        np.testing.assert_array_equal(atoms.numbers, found.numbers)
+        for name in ("energy_barrier", "energy_barrier_std", "searches"):
+            np.testing.assert_allclose(atoms.arrays[name], found.arrays[name], rtol=0.0, atol=1e-7)
+
+
 @pytest.mark.parametrize("folder", [PACKAGE, CATALOGS], ids=["labels", "catalogs"])
 def test_checksums(folder: Path) -> None:
     listed = dict(

@@ -135,16 +135,22 @@ def left_out(glasses: list[Glass], model: dict[str, Any]) -> list[np.ndarray]:
         return [_element_means(glass, [g for g in glasses if g is not glass]) for glass in glasses]
     predictions = []
     for glass in glasses:
-        others = [str(other.file) for other in glasses if other is not glass]
-        data = {"label_error": ENERGY_BARRIER_STD, **model.get("data", {}), "train": others}
         with tempfile.TemporaryDirectory() as folder:
-            config = parse_config({**model, "data": data, "device": "cpu"}, "benchmark")
-            run_fit = fit_formula if config.model.architecture == "formula" else fit
-            result = run_fit(config, base=Path(folder))
-            exported = Path(folder) / "model.pt"
-            symgnn("export", result.best, "-o", exported)
-            predictions.append(annotated(exported, glass.file))
+            others = [other for other in glasses if other is not glass]
+            predictions.append(annotated(trained(others, model, Path(folder)), glass.file))
     return predictions
+
+
+def trained(glasses: list[Glass], model: dict[str, Any], folder: Path) -> Path:
+    """The model file of a training on glasses, in a folder."""
+    files = [str(glass.file) for glass in glasses]
+    data = {"label_error": ENERGY_BARRIER_STD, **model.get("data", {}), "train": files}
+    config = parse_config({**model, "data": data, "device": "cpu"}, "benchmark")
+    run_fit = fit_formula if config.model.architecture == "formula" else fit
+    result = run_fit(config, base=folder)
+    exported = folder / "model.pt"
+    symgnn("export", result.best, "-o", exported)
+    return exported
 
 
 def annotated(model: str | Path, structure: Path) -> np.ndarray:

@@ -11,9 +11,11 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers
 from ase.io import write
 
-from symgnn.annotator import Annotator
-from symgnn.keys import ENERGY_BARRIER
+from symgnn.annotator import NOVEL, Annotator
+from symgnn.errors import StructureError
+from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_OOD
 from symgnn.lammps_process import run_lammps
+from symgnn.samples import sample_glass
 from symgnn.structures import read_structures
 
 if TYPE_CHECKING:
@@ -50,6 +52,26 @@ class Comparison:
     def passed(self) -> bool:
         """Whether the two differ by rounding only."""
         return self.largest_difference <= self.allowed
+
+
+def default_glass(model: str | Path) -> Atoms:
+    """The sample glass, with elements that a model knows.
+
+    Raises:
+        StructureError: the model was trained on glasses so different that barriers of this one
+            may all be the same, and would agree whatever happens.
+        SymGNNError: the model is unusable.
+    """
+    annotator = Annotator(model, device="cpu")
+    glass = sample_glass(annotator.elements)
+    if ENERGY_BARRIER_OOD in annotator.outputs:
+        novelty = annotator.predict([glass])[0][:, annotator.outputs.index(ENERGY_BARRIER_OOD)]
+        if (novelty > NOVEL).mean() > 0.5:
+            raise StructureError(
+                f"the sample glass is nothing like what {model} was trained on, so it says little: "
+                "name a glass of its alloy, --structure FILE"
+            )
+    return glass
 
 
 def compare_with_lammps(

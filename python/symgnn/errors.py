@@ -30,9 +30,17 @@ class Interrupted(SymGNNError):  # noqa: N818  Ctrl-C is no error
     """Ctrl-C during long work. The message says what was kept of it."""
 
 
-class NovelStructureWarning(UserWarning):
+class SymGNNWarning(UserWarning):
+    """The result may not be what a user expects: one line that says why."""
+
+
+class NovelStructureWarning(SymGNNWarning):
     """A model was asked about surroundings unlike those that it was trained on."""
 
 
-class RelatedStructuresWarning(UserWarning):
+class RelatedStructuresWarning(SymGNNWarning):
     """A validation structure is nearly one of the training structures."""
+
+
+class RoundingWarning(SymGNNWarning):
+    """A model makes much of how numbers are rounded."""

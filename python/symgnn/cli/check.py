@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from symgnn.cli.options import DeviceOption, ElementsOption, element_names
+from symgnn.cli.warned import warnings_at_once
 from symgnn.errors import StructureError, SymGNNError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def check(
         typer.Option(
             "--structure",
             help="A file that ASE or LAMMPS writes; its first structure is taken. Default: the"
-            " sample glass, its species renamed to the elements of the model.",
+            " sample glass, its species renamed to the elements of the model; models of other"
+            " alloys need a glass of theirs.",
         ),
     ] = None,
     elements: ElementsOption = None,
@@ -35,10 +37,9 @@ def check(
     from symgnn.check import compare_with_lammps
 
     if structure is None:
-        from symgnn.annotator import Annotator
-        from symgnn.samples import sample_glass
+        from symgnn.check import default_glass
 
-        atoms = sample_glass(Annotator(model, device="cpu").elements)
+        atoms = default_glass(model)
     else:
         from symgnn.structures import read_structures
 
@@ -46,7 +47,8 @@ def check(
         if not found:
             raise StructureError(f"{structure} holds no structure")
         atoms = found[0]
-    comparisons = list(compare_with_lammps(model, atoms, device=device))
+    with warnings_at_once():
+        comparisons = list(compare_with_lammps(model, atoms, device=device))
     _print_table(model, comparisons)
     failed = [comparison for comparison in comparisons if not comparison.passed]
     if failed:

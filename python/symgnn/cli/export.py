@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from symgnn.cli.options import element_names
+from symgnn.cli.warned import warnings_at_once
 
 
 class Precision(StrEnum):
@@ -35,7 +36,8 @@ def export(
 ) -> None:
     """Write the model file that LAMMPS, Python and the command line read.
 
-    The exported network is compared with the trained one on a glass before it is written.
+    The exported network is compared with the trained one before it is written, on the smallest
+    structure of training.
 
     Examples:
 
@@ -55,10 +57,11 @@ def export(
     from symgnn.files import check_output
 
     check_output(output, *([] if checkpoint is None else [checkpoint]))
-    if checkpoint is not None:
-        result = export_checkpoint(checkpoint, output, dtype=dtype.value)
-    else:
-        result = export_random(preset, names or [], output, dtype=dtype.value, seed=seed)
+    with warnings_at_once():
+        if checkpoint is not None:
+            result = export_checkpoint(checkpoint, output, dtype=dtype.value)
+        else:
+            result = export_random(preset, names or [], output, dtype=dtype.value, seed=seed)
     typer.echo(
         f"{result.path}: largest |exported - trained| {result.largest_difference:.1e} eV; "
         f"change under rotations {result.invariance_rms:.1e} eV (rms), "

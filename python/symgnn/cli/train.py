@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from symgnn.errors import Interrupted, RelatedStructuresWarning
+from symgnn.cli.warned import warnings_at_once
+from symgnn.errors import Interrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,11 +77,11 @@ def train(
     if isinstance(settings, FitConfig):
         if resume:
             raise typer.BadParameter("this model is fitted at once: leave out --resume")
-        with _warning_at_once():
+        with warnings_at_once():
             _fit(settings, config.parent)
         return
     if isinstance(settings.model, MixtureConfig):
-        with _warning_at_once():
+        with warnings_at_once():
             _train_mixture(settings, config.parent, resume=resume)
         return
     from symgnn.training.loop import train as run
@@ -92,7 +92,7 @@ def train(
     if resume and not any(file.exists() for file in runs):
         print(f"nothing to resume in {folder}: a new run begins", file=sys.stderr)
     try:
-        with _EpochProgress(settings.epochs) as report, _warning_at_once():
+        with _EpochProgress(settings.epochs) as report, warnings_at_once():
             result = run(settings, base=config.parent, resume=resume, report=report)
     except KeyboardInterrupt:
         raise Interrupted(
@@ -178,19 +178,6 @@ def _show_fit(result: Fit) -> None:
         if pooled is not None:
             typer.echo(f"{kind}: Pearson {pooled.pearson:.4f}, MAE {pooled.mae:.4f} eV")
     typer.echo(f"next: symgnn export {result.best} -o model.pt")
-
-
-@contextmanager
-def _warning_at_once() -> Iterator[None]:
-    """Warnings are one line each, also that of relatives, before hours are spent on them."""
-
-    def show(message: Warning | str, *_: Any, **__: Any) -> None:
-        print(f"warning: {message}", file=sys.stderr, flush=True)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", RelatedStructuresWarning)
-        warnings.showwarning = show
-        yield
 
 
 class _EpochProgress:

@@ -44,6 +44,7 @@ def checkpoint_content(
     epoch: int,
     validation: Metrics | None,
     checksums: dict[str, dict[str, str]],
+    example: dict[str, torch.Tensor],
 ) -> dict[str, Any]:
     """What every checkpoint holds: a model and how it came to be.
 
@@ -54,6 +55,7 @@ def checkpoint_content(
         epoch: how many were trained; 0 for a fit in closed form.
         validation: scores of the model, if there are any.
         checksums: SHA-256 of the data files, by part and name.
+        example: a structure of training, see ``dataset.example_of``.
     """
     return {
         "config": config.model_dump(),
@@ -61,6 +63,7 @@ def checkpoint_content(
         "epoch": epoch,
         "validation": None if validation is None else validation.as_dict(),
         "checksums": checksums,
+        "example": example,
         "network": model.state_dict(),
     }
 

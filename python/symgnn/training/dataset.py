@@ -126,6 +126,22 @@ def checksums_of(parts: Parts) -> dict[str, dict[str, str]]:
     }
 
 
+def example_of(parts: Parts) -> dict[str, Tensor]:
+    """The smallest structure of training, for a checkpoint: an export is tried on it.
+
+    Returns:
+        ``numbers`` [N], ``positions`` [N, 3] and ``cell`` [3, 3], Å, and ``pbc`` [3].
+    """
+    every = [atoms for file in parts["train"].values() for atoms in file.structures]
+    atoms = min(every, key=len)
+    return {
+        "numbers": torch.from_numpy(atoms.numbers.astype(np.int64)),
+        "positions": torch.from_numpy(atoms.positions.copy()),
+        "cell": torch.from_numpy(atoms.cell.array.copy()),
+        "pbc": torch.from_numpy(atoms.pbc.copy()),
+    }
+
+
 def choose_elements(wanted: Sequence[str] | None, files: Iterable[LabeledFile]) -> list[str]:
     """Chemical symbols in the order of species: those wanted, or those of the files, sorted.
 

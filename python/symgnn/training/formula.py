@@ -10,7 +10,7 @@ import torch
 
 from ..errors import ConfigError, DatasetError
 from ..models.formula import Formula, FormulaConfig
-from .dataset import build_labeled_graphs, checksums_of, read_parts
+from .dataset import build_labeled_graphs, checksums_of, example_of, read_parts
 from .device import choose_device
 from .metrics import compute_metrics
 from .output import Scores, checked_output, output_alone, write_fit
@@ -155,6 +155,7 @@ def _fit(config: FitConfig, base: Path, report: Callable[[str, int, int], None] 
         model,
         elements=options.elements,
         checksums=checksums_of(parts),
+        example=example_of(parts),
         scores=Scores(pooled, scores, predictions, validation),
     )
     return Fit(best, len(options.terms), pooled, scores, validation, relatives)

@@ -27,6 +27,7 @@ from .dataset import (
     checksums_of,
     choose_elements,
     copies_of,
+    example_of,
     labeled_structures,
     merge,
     read_parts,
@@ -175,7 +176,7 @@ class Run:
             )
             for part in ("train", "validation", "thermal")
         )
-        self.checksums = checksums_of(parts)
+        self.checksums, self.example = checksums_of(parts), example_of(parts)
         if self.validation_graphs:
             self._check_labels()
         of_structures = self._compare(parts, structures, copies)
@@ -408,6 +409,7 @@ class Run:
             epoch=self.epoch,
             validation=validation,
             checksums=self.checksums,
+            example=self.example,
         )
         content["left_out"] = self.left_out
         if self.best_epoch == self.epoch:

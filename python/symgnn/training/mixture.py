@@ -88,6 +88,7 @@ def train_mixture(
             model,
             elements=content["elements"],
             checksums=content["checksums"],
+            example=content["example"],
             scores=Scores(held_out, scores, predictions, validated),
         )
     return Fit(best, fitted.features, held_out, scores, validated, fitted.relatives)

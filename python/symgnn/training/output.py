@@ -154,6 +154,7 @@ def write_fit(
     *,
     elements: Sequence[str],
     checksums: dict[str, dict[str, str]],
+    example: dict[str, Tensor],
     scores: Scores,
     **further: Any,
 ) -> Path:
@@ -167,6 +168,7 @@ def write_fit(
         model: fitted.
         elements: chemical symbols in the order of species.
         checksums: SHA-256 of the data files, by part and name.
+        example: a structure of training, see ``dataset.example_of``.
         scores: for the record.
         further: what else the checkpoint is to hold.
 
@@ -181,6 +183,7 @@ def write_fit(
         epoch=config.epochs if isinstance(config, TrainingConfig) else 0,
         validation=scores.validation,
         checksums=checksums,
+        example=example,
     )
     content |= {
         "held_out": None if held_out is None else held_out.as_dict(),

@@ -21,6 +21,7 @@ from .dataset import (
     checksums_of,
     choose_elements,
     copies_of,
+    example_of,
     read_parts,
 )
 from .device import choose_device
@@ -46,6 +47,9 @@ FEWEST_STRUCTURES = 3
 are left out together, count as one."""
 
 _SMALLEST_SCALE = 1e-6
+_CONSTANT = 5e-4
+"""A feature that varies by less than this share of its mean counts as constant: what is left of it
+is as much rounding as anything else, and would have a weight that multiplies rounding."""
 _WHITENING_FLOOR = 0.02  # of standardized densities; directions that hardly vary count for little
 _OUTERMOST, _SMALLEST_DISTANCE = 0.99, 1.0
 
@@ -163,7 +167,7 @@ class _Fitter:
             data.label,
             data.label_error,
         )
-        self.checksums = checksums_of(parts)
+        self.checksums, self.example = checksums_of(parts), example_of(parts)
         self.elements = choose_elements(data.elements, parts["train"].values())
         self.structures = self._graphs(parts["train"])
         self.validation = self._graphs(parts["validation"])
@@ -214,6 +218,7 @@ class _Fitter:
             self.model,
             elements=self.elements,
             checksums=self.checksums,
+            example=self.example,
             scores=Scores(held_out, structures, found, validation),
             jackknife=self.groups,
         )
@@ -323,7 +328,8 @@ class _Fitter:
                 done += 1
             moments.append(row)
         mean = total / count
-        spread = (square / count - mean.square()).clamp(min=0.0).sqrt() + _SMALLEST_SCALE
+        spread = (square / count - mean.square()).clamp(min=0.0).sqrt()
+        spread = torch.maximum(spread, _CONSTANT * mean.abs()) + _SMALLEST_SCALE
         for element, symbol in enumerate(self.elements):
             if all(row[element] is None for row in moments):
                 raise DatasetError(
