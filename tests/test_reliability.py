@@ -32,6 +32,7 @@ def test_known_components_come_back():
     assert found.within == pytest.approx(0.65, abs=0.02)
     assert found.of_mean(20) == pytest.approx(0.28**2 / (0.28**2 + 0.65**2 / 20), abs=0.03)
     assert found.ceiling(20) == pytest.approx(found.of_mean(20) ** 0.5)
+    assert found.saddles_for(found.ceiling(20)) == pytest.approx(20)
 
 
 def test_the_ceiling_is_what_a_perfect_model_reaches():

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _RELAXED = 1e-3  # eV/Å, with --relax
 _RELAXATION_CALLS = 20000
-_TELLING = 3  # saddles of an atom below which a reliability says nothing
+_GOOD = 0.9  # correlation that good labels allow
 
 
 class _Engine(Protocol):
@@ -314,7 +314,7 @@ def status(catalog: CatalogArgument) -> None:
 
     from symgnn.landscape.events import Catalog
     from symgnn.landscape.labels import pooled_spread
-    from symgnn.landscape.reliability import reliability
+    from symgnn.landscape.reliability import ceiling_interval, reliability
 
     with Catalog.read(catalog) as events:
         tally, reasons = events.tally(), events.reasons()
@@ -338,12 +338,18 @@ def status(catalog: CatalogArgument) -> None:
         typer.echo(f"median {calls:.0f} force calls for a saddle")
         typer.echo(f"{seconds / connected:.1f} core-seconds for a connected saddle")
     components = reliability(tally)
-    if components is not None and components.telling and components.saddles >= _TELLING:
+    if components is not None and components.telling:
         saddles = connected / components.atoms
+        low, high = ceiling_interval(tally, saddles)
         typer.echo(
             f"reliability of a mean of {saddles:.1f} saddles {components.of_mean(saddles):.2f}:"
             f" no model can correlate with such labels above {components.ceiling(saddles):.2f}"
+            f" ({low:.2f} to {high:.2f} with 95% probability)"
         )
+        needed = components.saddles_for(_GOOD)
+        if saddles < needed < np.inf:
+            searches = needed * done / connected
+            typer.echo(f"labels that allow {_GOOD:.2f}: some {searches:.0f} searches of each atom")
 
 
 def _export(path: Path) -> str:

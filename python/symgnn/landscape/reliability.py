@@ -55,6 +55,12 @@ class Reliability:
         """The highest Pearson correlation of any model with means of so many saddles."""
         return math.sqrt(self.of_mean(saddles))
 
+    def saddles_for(self, ceiling: float) -> float:
+        """How many saddles of each atom allow such a correlation; infinite without differences."""
+        if self.between == 0.0:
+            return math.inf
+        return (self.within / self.between) ** 2 * ceiling**2 / (1.0 - ceiling**2)
+
 
 def reliability(tally: Tally) -> Reliability | None:
     """Variance components of a catalog; None without two atoms and a second saddle of one."""
