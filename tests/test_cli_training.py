@@ -21,7 +21,7 @@ from symgnn.annotator import Annotator
 from symgnn.cli import run
 from symgnn.samples import sample_glass
 from symgnn.structures import read_structures, write_structures
-from symgnn.training.checkpoint import save_checkpoint
+from symgnn.training.checkpoint import load_checkpoint, save_checkpoint
 from symgnn.training.config import load_config
 from symgnn.training.loop import Run
 from symgnn.training.output import output_alone
@@ -392,6 +392,7 @@ def test_mixture_from_labels_to_barriers(
     assert run(["train", "mixture.yaml"]) == 1
     assert "run holds a run already: add --resume" in complaint(capsys)
 
+    assert load_checkpoint(Path("run/best.ckpt"))["example"]["pbc"].shape == (3,)
     assert run(["export", "run/best.ckpt", "-o", "model.pt"]) == 0
     assert run(["check", "model.pt"]) == 0
     training = Annotator("model.pt").metadata["training"]

@@ -210,6 +210,7 @@ def test_checkpoint_to_model(tmp_path):
     )
     best = train(settings, base=tmp_path).best
     content = load_checkpoint(best)
+    assert torch.equal(content["example"]["numbers"], torch.from_numpy(random_glass(3, 1).numbers))
     content["network"] = {k: torch.stack([x, x]) for k, x in content["network"].items()}
     with pytest.raises(ConfigError, match=r"best\.ckpt: made by another version of SymGNN"):
         restore_model(content, "best.ckpt")

@@ -361,6 +361,7 @@ def test_a_formula_replaces_a_formula_only(tmp_path: Path) -> None:
         fit_files(tmp_path)
     best = tmp_path / "run" / "best.ckpt"
     content = load_checkpoint(best)
+    assert len(content["example"]["numbers"]) == min(map(len, GLASSES))
     content["config"]["model"]["architecture"] = "mixture"
     save_checkpoint(best, content)
     before = best.read_bytes()

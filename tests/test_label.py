@@ -63,9 +63,8 @@ def test_one_process_or_four_find_the_same_events_and_training_reads_them(
     status = capsys.readouterr().out
     assert "9 searches from 3 of 107 atoms" in status
     found = reliability_of(four)
-    telling = found is not None and found.telling
-    assert telling == ("reliability of a mean" in status)
-    assert (telling and found.between > 0.0) == ("labels that allow 0.90: some" in status)
+    assert found is not None
+    assert found.telling == ("reliability of a mean" in status)
     labels = tmp_path / "labels.xyz"
     assert run(["label", "export", str(four), "-o", str(labels)]) == 0
     (atoms,) = read_labeled(labels, "energy_barrier").structures

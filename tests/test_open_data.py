@@ -42,6 +42,20 @@ def test_labels_of_the_other_alloy_are_those_of_its_catalogs() -> None:
             np.testing.assert_allclose(atoms.arrays[name], found.arrays[name], rtol=0.0, atol=1e-7)
 
 
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [(1, "too few searches to tell"), (3, "labels that allow 0.90: some 38 searches of each atom")],
+)
+def test_status_says_what_better_labels_take(
+    number: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An interval that begins at zero leaves it open; otherwise (1/.9² - 1)⁻¹ (within/between)²."""
+    assert run(["label", "status", str(CATALOGS.parent / "Fe80P20" / f"{number}.db")]) == 0
+    status = capsys.readouterr().out
+    assert said in status
+    assert "95% interval 0.00 to" in status if number == 1 else "0.63 (95% interval" in status
+
+
 @pytest.mark.parametrize("folder", [PACKAGE, CATALOGS], ids=["labels", "catalogs"])
 def test_checksums(folder: Path) -> None:
     listed = dict(

@@ -52,15 +52,17 @@ def test_densities_that_are_the_same_everywhere_do_not_multiply_rounding(
     np.testing.assert_allclose(single[:, 0], double[:, 0], rtol=0.0, atol=1e-5)
 
 
-def test_an_export_is_tried_on_the_smallest_structure_of_training(
+def test_an_export_is_tried_on_the_smallest_whole_structure_of_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     glass = read_structures(GLASSES[0])[0]
     small = glass[np.flatnonzero(np.isfinite(glass.arrays["energy_barrier"]))]
     small.pbc = [True, True, False]
-    write_structures(tmp_path / "both.xyz", [glass, small])
+    few, foreign = small[:20], Atoms("Cu5", positions=np.diag(range(5))[:, :3])
+    foreign.arrays["energy_barrier"] = np.full(5, np.nan)
+    write_structures(tmp_path / "all.xyz", [glass, few, small, foreign])
     config = {
-        "data": {"train": ["both.xyz"]},
+        "data": {"train": ["all.xyz"], "elements": ["Fe", "P"]},
         "model": {"architecture": "density_regression", "radial": 4, "degree": 1},
         "device": "cpu",
     }

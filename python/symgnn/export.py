@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from ase import Atoms
-from pydantic import BaseModel
 from torch import Tensor, nn
 
 from .errors import ConfigError, ModelError, RoundingWarning
@@ -30,7 +29,6 @@ from .models import (
     DensityRegressionConfig,
     Formula,
     Mixture,
-    MixtureConfig,
     NetworkConfig,
     SymGNN,
     SymGNNConfig,
@@ -167,7 +165,11 @@ def export_model(
         output: the file to write.
         dtype: a key of ``DTYPES``.
         training: for the record.
-        example: the glass; by default the sample glass, which says little of other alloys.
+        example: the glass, from training; by default the sample glass, which says little of other
+            alloys.
+
+    Warns:
+        RoundingWarning: barriers of ``example`` change when it is turned.
 
     Raises:
         ModelError: an architecture without an exported form, or exported and eager network differ
@@ -203,7 +205,8 @@ def export_model(
                         f"(allowed: {TOLERANCE[dtype]:.0e}); export with --dtype float64"
                     )
             rms, largest = _invariance(scripted, graph, reference)
-        _warn_of_rounding(config, rms)
+        if example is not None and isinstance(config, DensityRegressionConfig):
+            _warn_of_rounding(config, rms)
         metadata = {
             "format": FORMAT,
             "elements": list(elements),
@@ -306,7 +309,7 @@ def _rounding_error(model: nn.Module, graph: Graph) -> float:
 
 
 def _invariance(scripted: nn.Module, graph: Graph, reference: Tensor) -> tuple[float, float]:
-    """Root mean square and largest change in eV under random elements of O(3)."""
+    """Root mean square and largest change of barriers, eV, under random elements of O(3)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         rotations = haar_rotations(
@@ -323,21 +326,19 @@ def _invariance(scripted: nn.Module, graph: Graph, reference: Tensor) -> tuple[f
             for number, rotation in enumerate(rotations)
         ]
     )
-    return float(change.square().mean().sqrt()), float(change.abs().max())
+    barrier = change.view(*change.shape[:2], -1)[..., 0]
+    return float(barrier.square().mean().sqrt()), float(barrier.abs().max())
 
 
-def _warn_of_rounding(config: BaseModel, rms: float) -> None:
+def _warn_of_rounding(config: DensityRegressionConfig, rms: float) -> None:
     """Dragging turns and moves with a structure but for rounding, which long steps multiply."""
-    regression, key = config, "model"
-    if isinstance(config, MixtureConfig):
-        regression, key = config.densities, "model.densities"
-    if isinstance(regression, DensityRegressionConfig) and regression.drag and rms > _MUCH:
+    if config.drag is not None and rms > _MUCH:
         warnings.warn(
             f"barriers change by {rms:.1e} eV (rms) when the glass is turned, since the steps of"
             " dragging are too long for this potential: train with shorter ones, such as"
-            f" {key}.drag.rate={regression.drag.rate / 2.0:g}",
+            f" model.drag.rate={config.drag.rate / 2.0:g}, or export with --dtype float64",
             RoundingWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
 

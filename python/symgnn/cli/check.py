@@ -30,7 +30,7 @@ def check(
 ) -> None:
     """Run a model in Python and in LAMMPS, on 1 and 2 MPI ranks, and compare the barriers.
 
-    Exit code 0: all agree to rounding. 1: they differ, or LAMMPS does not run.
+    Exit code 0: all agree to rounding. 1: they differ, or could not be compared.
 
     Example: symgnn check cuzr --structure glass.data --elements Cu Zr
     """
@@ -39,7 +39,7 @@ def check(
     if structure is None:
         from symgnn.check import default_glass
 
-        atoms = default_glass(model)
+        atoms = default_glass(model, device)
     else:
         from symgnn.structures import read_structures
 

@@ -36,8 +36,8 @@ def export(
 ) -> None:
     """Write the model file that LAMMPS, Python and the command line read.
 
-    The exported network is compared with the trained one before it is written, on the smallest
-    structure of training.
+    The exported network is compared with the trained one before it is written, on a structure of
+    training.
 
     Examples:
 

@@ -344,12 +344,13 @@ def status(catalog: CatalogArgument) -> None:
         typer.echo(
             f"reliability of a mean of {saddles:.1f} saddles {components.of_mean(saddles):.2f}:"
             f" no model can correlate with such labels above {components.ceiling(saddles):.2f}"
-            f" ({low:.2f} to {high:.2f} with 95% probability)"
+            f" (95% interval {low:.2f} to {high:.2f})"
         )
-        needed = components.saddles_for(_GOOD)
-        if saddles < needed < np.inf:
-            searches = needed * done / connected
-            typer.echo(f"labels that allow {_GOOD:.2f}: some {searches:.0f} searches of each atom")
+        needed = components.saddles_for(_GOOD) * done / connected
+        if low == 0.0:
+            typer.echo("these are too few searches to tell how many good labels take")
+        elif needed > done / (tally.searches > 0).sum():
+            typer.echo(f"labels that allow {_GOOD:.2f}: some {needed:.2g} searches of each atom")
 
 
 def _export(path: Path) -> str:

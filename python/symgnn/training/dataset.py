@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_EXAMPLE_ATOMS = 100
+
+
 @dataclass(frozen=True)
 class LabeledGraph:
     """A graph with the label [N] of its atoms, eV; NaN where there is none.
@@ -123,22 +126,6 @@ def checksums_of(parts: Parts) -> dict[str, dict[str, str]]:
     """SHA-256 of every file by part and name, for the record."""
     return {
         part: {name: file.sha256 for name, file in files.items()} for part, files in parts.items()
-    }
-
-
-def example_of(parts: Parts) -> dict[str, Tensor]:
-    """The smallest structure of training, for a checkpoint: an export is tried on it.
-
-    Returns:
-        ``numbers`` [N], ``positions`` [N, 3] and ``cell`` [3, 3], Å, and ``pbc`` [3].
-    """
-    every = [atoms for file in parts["train"].values() for atoms in file.structures]
-    atoms = min(every, key=len)
-    return {
-        "numbers": torch.from_numpy(atoms.numbers.astype(np.int64)),
-        "positions": torch.from_numpy(atoms.positions.copy()),
-        "cell": torch.from_numpy(atoms.cell.array.copy()),
-        "pbc": torch.from_numpy(atoms.pbc.copy()),
     }
 
 
@@ -262,6 +249,39 @@ def labeled_structures(
         for number, atoms in enumerate(file.structures)
         if not np.isnan(atoms.arrays[label].astype(float)).all()
     ]
+
+
+def example_of(parts: Parts, label: str, elements: Sequence[str]) -> dict[str, Tensor]:
+    """A structure of training for the checkpoint, which an export is tried on.
+
+    The smallest that has all elements and some hundred atoms; failing that, the one with most of
+    the elements, and of those the largest.
+
+    Args:
+        parts: of the data.
+        label: name of the per-atom column.
+        elements: chemical symbols of the model.
+
+    Returns:
+        ``numbers`` [N], ``positions`` [N, 3] and ``cell`` [3, 3], Å, and ``pbc`` [3].
+    """
+    every = [atoms for _, atoms, _ in labeled_structures(list(parts["train"].values()), label)]
+    whole = [
+        atoms
+        for atoms in every
+        if len(atoms) >= _EXAMPLE_ATOMS and len(atoms.symbols.species()) == len(elements)
+    ]
+    atoms = (
+        min(whole, key=len)
+        if whole
+        else max(every, key=lambda atoms: (len(atoms.symbols.species()), len(atoms)))
+    )
+    return {
+        "numbers": torch.from_numpy(atoms.numbers.astype(np.int64)),
+        "positions": torch.from_numpy(atoms.positions.copy()),
+        "cell": torch.from_numpy(atoms.cell.array.copy()),
+        "pbc": torch.from_numpy(atoms.pbc.copy()),
+    }
 
 
 def build_labeled_graphs(

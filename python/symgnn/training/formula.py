@@ -155,7 +155,7 @@ def _fit(config: FitConfig, base: Path, report: Callable[[str, int, int], None] 
         model,
         elements=options.elements,
         checksums=checksums_of(parts),
-        example=example_of(parts),
+        example=example_of(parts, data.label, options.elements),
         scores=Scores(pooled, scores, predictions, validation),
     )
     return Fit(best, len(options.terms), pooled, scores, validation, relatives)

@@ -176,7 +176,8 @@ class Run:
             )
             for part in ("train", "validation", "thermal")
         )
-        self.checksums, self.example = checksums_of(parts), example_of(parts)
+        self.checksums = checksums_of(parts)
+        self.example = example_of(parts, data.label, self.elements)
         if self.validation_graphs:
             self._check_labels()
         of_structures = self._compare(parts, structures, copies)

@@ -47,9 +47,9 @@ FEWEST_STRUCTURES = 3
 are left out together, count as one."""
 
 _SMALLEST_SCALE = 1e-6
-_CONSTANT = 5e-4
-"""A feature that varies by less than this share of its mean counts as constant: what is left of it
-is as much rounding as anything else, and would have a weight that multiplies rounding."""
+_SMALLEST_SHARE = 5e-4
+"""A feature that varies by less than this share of its mean is scaled as if it varied by that much:
+what varies is as much rounding as anything else, and its weight would multiply rounding."""
 _WHITENING_FLOOR = 0.02  # of standardized densities; directions that hardly vary count for little
 _OUTERMOST, _SMALLEST_DISTANCE = 0.99, 1.0
 
@@ -137,6 +137,12 @@ def relaxed_item(model: DensityRegression, item: LabeledGraph) -> LabeledGraph:
     return replace(item, graph=replace(item.graph, edge_vector=vectors))
 
 
+def _scale(mean: Tensor, mean_square: Tensor) -> Tensor:
+    """How much features [F] vary: standard deviations, with a floor."""
+    deviation = (mean_square - mean.square()).clamp(min=0.0).sqrt()
+    return torch.maximum(deviation, _SMALLEST_SHARE * mean.abs()) + _SMALLEST_SCALE
+
+
 def _by_member(
     model: DensityRegression, group: int, features: Tensor, item: LabeledGraph
 ) -> Tensor:
@@ -167,9 +173,10 @@ class _Fitter:
             data.label,
             data.label_error,
         )
-        self.checksums, self.example = checksums_of(parts), example_of(parts)
+        self.checksums = checksums_of(parts)
         self.elements = choose_elements(data.elements, parts["train"].values())
         self.structures = self._graphs(parts["train"])
+        self.example = example_of(parts, data.label, self.elements)
         self.validation = self._graphs(parts["validation"])
         copies = self._graphs(parts["thermal"])
         self.copies = [[copies[k] for k in own] for own in copies_of(self.structures, copies)]
@@ -293,9 +300,8 @@ class _Fitter:
             square += values.square().sum(0)
             count += len(values)
         mean = total / count
-        scale = (square / count - mean.square()).clamp(min=0.0).sqrt()
         model.local_mean.copy_(mean)
-        model.local_scale.copy_(scale + _SMALLEST_SCALE)
+        model.local_scale.copy_(_scale(mean, square / count))
 
     def _collect_moments(self) -> tuple[list[list[_Moments | None]], Tensor]:
         """Moments by structure and element, and the standard deviation of each feature."""
@@ -328,8 +334,7 @@ class _Fitter:
                 done += 1
             moments.append(row)
         mean = total / count
-        spread = (square / count - mean.square()).clamp(min=0.0).sqrt()
-        spread = torch.maximum(spread, _CONSTANT * mean.abs()) + _SMALLEST_SCALE
+        spread = _scale(mean, square / count)
         for element, symbol in enumerate(self.elements):
             if all(row[element] is None for row in moments):
                 raise DatasetError(
