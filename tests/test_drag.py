@@ -409,7 +409,7 @@ def test_a_regression_that_drags(
     assert model.local.drag.energy.abs().max() > 0.1
     exported = export_checkpoint(result.best, tmp_path / "model.pt")
     assert exported.invariance_rms < 1e-4
-    monkeypatch.setattr("symgnn.export._MUCH", 0.0)
+    monkeypatch.setattr("symgnn.export._RESTLESS", 0.0)
     assert run(["export", str(result.best), "-o", str(tmp_path / "model.pt")]) == 0
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("warning: barriers change by ")

@@ -49,7 +49,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 _INVARIANCE_TRANSFORMATIONS = 4
 _SMALLEST_VARIANCE = 1e-1
-_MUCH = 5e-4
+_RESTLESS = 5e-4
 """eV, rms change under rotations from which on dragging is said to be restless; cuzr has 8e-5."""
 
 
@@ -332,7 +332,7 @@ def _invariance(scripted: nn.Module, graph: Graph, reference: Tensor) -> tuple[f
 
 def _warn_of_rounding(config: DensityRegressionConfig, rms: float) -> None:
     """Dragging turns and moves with a structure but for rounding, which long steps multiply."""
-    if config.drag is not None and rms > _MUCH:
+    if config.drag is not None and rms > _RESTLESS:
         warnings.warn(
             f"barriers change by {rms:.1e} eV (rms) when the glass is turned, since the steps of"
             " dragging are too long for this potential: train with shorter ones, such as"

@@ -347,7 +347,7 @@ def status(catalog: CatalogArgument) -> None:
             f" (95% interval {low:.2f} to {high:.2f})"
         )
         needed = components.saddles_for(_GOOD) * done / connected
-        if low == 0.0:
+        if not low > 0.0:
             typer.echo("these are too few searches to tell how many good labels take")
         elif needed > done / (tally.searches > 0).sum():
             typer.echo(f"labels that allow {_GOOD:.2f}: some {needed:.2g} searches of each atom")
