@@ -31,8 +31,11 @@ $(BUILD_STAMP): $(REQUIREMENTS_STAMP) $(BUILD_INPUTS)
 demo: install
 	$(BIN)/python examples/demo/demo.py
 
+# Several tests at a time, each on a core of its own.
+WORKERS ?= 2
+test: export OMP_NUM_THREADS ?= 1
 test: install
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses $(WORKERS) --dist worksteal
 
 test-slow: install
 	$(BIN)/python -m pytest -q -m slow
