@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from symgnn.errors import StructureError, SymGNNError
-from symgnn.lammps_files import read_data
+from symgnn.lammps_data import read_data
 from symgnn.structures import (
     StructureWriter,
     format_of,

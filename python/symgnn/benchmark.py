@@ -26,13 +26,13 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
-from .annotator import Annotator, find_model
-from .benchmark_simulation import SAMPLING, eam_steps, run, write_glass
-from .errors import ConfigError, SymGNNError
-from .export import export_random
-from .files import written_whole
-from .models import SymGNNConfig
-from .models.symmetrization import Symmetrization
+from symgnn.annotator import Annotator, find_model
+from symgnn.benchmark_simulation import SAMPLING, eam_steps, run, write_glass
+from symgnn.errors import ConfigError, SymGNNError
+from symgnn.export import export_random
+from symgnn.files import written_whole
+from symgnn.models import SymGNNConfig
+from symgnn.models.symmetrization import Symmetrization
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

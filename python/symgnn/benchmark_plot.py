@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from .errors import SymGNNError
-from .files import written_whole
+from symgnn.errors import SymGNNError
+from symgnn.files import written_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from matplotlib.axes import Axes
 
-    from .benchmark import Benchmark, Row
+    from symgnn.benchmark import Benchmark, Row
 
 _LINES: Final = {
     "eager": "the network in plain torch",

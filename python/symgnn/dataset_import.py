@@ -14,9 +14,9 @@ import numpy as np
 from ase import Atoms
 from ase.io.formats import open_with_compression
 
+from symgnn.elements import check_elements, symbols_of_types
 from symgnn.errors import DatasetError, SymGNNError
 from symgnn.keys import ENERGY_BARRIER
-from symgnn.lammps_files import check_elements, symbols_of_types
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .annotator import Annotator
-from .errors import DatasetError, StructureError, SymGNNError
-from .files import make_folder
-from .keys import ENERGY_BARRIER, ENERGY_BARRIER_STD, LABEL_COLUMN
-from .label_columns import keep_labels, label_candidates, label_of
-from .structures import STANDARD_STREAM, read_structures, stem_of, write_structures
-from .training.dataset import checksum
-from .training.metrics import (
+from symgnn.annotator import Annotator
+from symgnn.errors import DatasetError, StructureError, SymGNNError
+from symgnn.files import make_folder
+from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_STD, LABEL_COLUMN
+from symgnn.label_columns import keep_labels, label_candidates, label_of
+from symgnn.structures import STANDARD_STREAM, read_structures, stem_of, write_structures
+from symgnn.training.dataset import checksum
+from symgnn.training.metrics import (
     Intervals,
     Metrics,
     Reliability,

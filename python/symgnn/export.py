@@ -19,12 +19,12 @@ import torch
 from ase import Atoms
 from torch import Tensor, nn
 
-from .errors import ConfigError, ModelError, RoundingWarning
-from .files import written_whole
-from .graph import Graph, build_graph
-from .keys import ENERGY_BARRIER, ENERGY_BARRIER_OOD, ENERGY_BARRIER_STD, METADATA_FILE
-from .lammps_files import check_elements
-from .models import (
+from symgnn.elements import check_elements
+from symgnn.errors import ConfigError, ModelError, RoundingWarning
+from symgnn.files import written_whole
+from symgnn.graph import Graph, build_graph
+from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_OOD, ENERGY_BARRIER_STD, METADATA_FILE
+from symgnn.models import (
     DensityRegression,
     DensityRegressionConfig,
     Formula,
@@ -34,14 +34,14 @@ from .models import (
     SymGNNConfig,
     settle_normalization,
 )
-from .models.formula import formula_text
-from .models.symmetrization import haar_rotations
-from .samples import sample_glass
-from .scripted.density_regression import ExportedDensityRegression
-from .scripted.mixture import ExportedMixture
-from .scripted.symgnn import ExportedSymGNN
-from .training.checkpoint import load_checkpoint, restore_model
-from .training.config import TrainingConfig, parse_config, preset
+from symgnn.models.formula import formula_text
+from symgnn.models.symmetrization import haar_rotations
+from symgnn.samples import sample_glass
+from symgnn.scripted.density_regression import ExportedDensityRegression
+from symgnn.scripted.mixture import ExportedMixture
+from symgnn.scripted.symgnn import ExportedSymGNN
+from symgnn.training.checkpoint import load_checkpoint, restore_model
+from symgnn.training.config import TrainingConfig, parse_config, preset
 
 FORMAT = 1
 DTYPES = {"float32": torch.float32, "float64": torch.float64}

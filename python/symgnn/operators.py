@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ._native import load_core
+from symgnn._native import load_core
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

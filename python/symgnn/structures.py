@@ -24,7 +24,7 @@ from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 from ase.utils import string2index
 
-from symgnn import lammps_files
+from symgnn import lammps_data, lammps_dump
 from symgnn.columns import number_columns, words_of
 from symgnn.errors import StructureError
 from symgnn.files import cannot_write, unfinished_path, uninterrupted
@@ -119,7 +119,7 @@ def is_lammps_file(path: str | Path) -> bool:
         StructureError: a missing, empty or damaged file.
     """
     beginning = _beginning_of(Path(path), str(path))
-    return lammps_files.is_data(beginning) or lammps_files.is_dump(beginning)
+    return lammps_data.is_data(beginning) or lammps_dump.is_dump(beginning)
 
 
 def _iterate_file(
@@ -128,17 +128,17 @@ def _iterate_file(
     which = _parse_index(index)
     beginning = _beginning_of(path, name)
     try:
-        if lammps_files.is_dump(beginning):
+        if lammps_dump.is_dump(beginning):
             with open_with_compression(str(path), "rt") as file:
-                yield from lammps_files.read_dump(file, elements, which)
-        elif lammps_files.is_data(beginning):
+                yield from lammps_dump.read_dump(file, elements, which)
+        elif lammps_data.is_data(beginning):
             with open_with_compression(str(path), "rt") as file:
-                yield from _select([lammps_files.read_data(file, elements)], which)
+                yield from _select([lammps_data.read_data(file, elements)], which)
         else:
             if elements is not None:
                 raise StructureError(
                     "element names map LAMMPS atom types, but this is no LAMMPS file:"
-                    f" leave --elements away, or correct its header ({lammps_files.DATA_HEADER})"
+                    f" leave --elements away, or correct its header ({lammps_data.DATA_HEADER})"
                 )
             yield from _iterate_ase(path, index)
     except StructureError as error:
@@ -179,7 +179,7 @@ def _iterate_ase(path: Path, index: int | str) -> Iterator[Atoms]:
     if count == 0 and which in (0, -1, slice(None)):  # these select from any file
         raise StructureError(
             f"holds no structure when read as {file_format}: name the file by its format;"
-            f" {lammps_files.DATA_HEADER}"
+            f" {lammps_data.DATA_HEADER}"
         )
     if count == 0 and not isinstance(which, slice):
         raise StructureError(f"there is no structure number {index}")
@@ -410,8 +410,8 @@ def _append_extxyz(file: IO[str], atoms: Atoms, _number: int) -> None:
 
 
 def _append_dump(file: IO[str], atoms: Atoms, number: int) -> None:
-    columns = _columns(atoms, lammps_files.COLUMNS)
-    lammps_files.write_dump(file, atoms, columns, timestep=number)
+    columns = _columns(atoms, lammps_dump.COLUMNS)
+    lammps_dump.write_dump(file, atoms, columns, timestep=number)
 
 
 class _Table:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from ase.data import atomic_masses, atomic_numbers
 
+from symgnn.elements import check_elements
 from symgnn.errors import StructureError, SymGNNError
 from symgnn.files import make_folder, written_whole
-from symgnn.lammps_files import check_elements
 from symgnn.potentials import CUZR_2009, write_potential
 
 if TYPE_CHECKING:

@@ -6,22 +6,22 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from .density_regression import DensityRegression, DensityRegressionConfig
-from .drag import DragConfig
-from .egnn import EGNNConfig
-from .equivariant import EquivariantConfig
-from .faenet import FAENetConfig
-from .formula import Formula, FormulaConfig
-from .gcn import GCNConfig
-from .mgcn import MGCNConfig
-from .mixture import Mixture, MixtureConfig
-from .mlp import MLPConfig
-from .mpnn import MPNNConfig
-from .network import BarrierNetwork, NetworkConfig
-from .normalization import settle_normalization
-from .relaxation import RelaxationConfig
-from .schnet import SchNetConfig
-from .symgnn import SymGNN, SymGNNConfig, SymmetrizationConfig
+from symgnn.models.density_regression import DensityRegression, DensityRegressionConfig
+from symgnn.models.drag import DragConfig
+from symgnn.models.egnn import EGNNConfig
+from symgnn.models.equivariant import EquivariantConfig
+from symgnn.models.faenet import FAENetConfig
+from symgnn.models.formula import Formula, FormulaConfig
+from symgnn.models.gcn import GCNConfig
+from symgnn.models.mgcn import MGCNConfig
+from symgnn.models.mixture import Mixture, MixtureConfig
+from symgnn.models.mlp import MLPConfig
+from symgnn.models.mpnn import MPNNConfig
+from symgnn.models.network import BarrierNetwork, NetworkConfig
+from symgnn.models.normalization import settle_normalization
+from symgnn.models.relaxation import RelaxationConfig
+from symgnn.models.schnet import SchNetConfig
+from symgnn.models.symgnn import SymGNN, SymGNNConfig, SymmetrizationConfig
 
 
 def _symgnn_by_default(values: Any) -> Any:

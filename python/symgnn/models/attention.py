@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .normalization import batch_affine, make_normalization
+from symgnn.models.normalization import batch_affine, make_normalization
 
 
 def edge_attention(

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from .blocks import block_end, edge_block
+from symgnn.models.blocks import block_end, edge_block
 
 
 def ramp(length: Tensor, position: float, width: float) -> Tensor:

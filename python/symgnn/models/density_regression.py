@@ -22,14 +22,14 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from .blocks import chosen_edges, edges_shorter_than
-from .densities import LocalDensities
-from .drag import SLACK, DragConfig, DragEnergies
-from .embedded_atom import MARGIN
-from .local_features import LocalFeatures
-from .network import NetworkConfig
-from .relaxation import Relaxation, RelaxationConfig
-from .shells import shell_sums
+from symgnn.models.blocks import chosen_edges, edges_shorter_than
+from symgnn.models.densities import LocalDensities
+from symgnn.models.drag import SLACK, DragConfig, DragEnergies
+from symgnn.models.embedded_atom import MARGIN
+from symgnn.models.local_features import LocalFeatures
+from symgnn.models.network import NetworkConfig
+from symgnn.models.relaxation import Relaxation, RelaxationConfig
+from symgnn.models.shells import shell_sums
 
 
 class DensityRegressionConfig(NetworkConfig):

@@ -25,8 +25,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from .blocks import edges_shorter_than
-from .densities import ramp
+from symgnn.models.blocks import edges_shorter_than
+from symgnn.models.densities import ramp
 
 SLACK = 0.3
 """Å: pairs that are farther than ``reach`` by more than this count as never coming near, but for

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from .normalization import batch_affine
+from symgnn.models.normalization import batch_affine
 
 
 def embed_transformed(encoder: nn.Sequential, value: Tensor, transformations: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ Written for TorchScript.
 import torch
 from torch import Tensor, nn
 
-from .blocks import block_end, chosen_edges, edge_block, edges_shorter_than
+from symgnn.models.blocks import block_end, chosen_edges, edge_block, edges_shorter_than
 
 LOWEST = 2.25
 """Å²: the squared distance from which on tables go; nearer pairs are as at this distance."""

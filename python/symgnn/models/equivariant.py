@@ -28,10 +28,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from .network import BarrierNetwork, MessagePassingConfig, make_decoder
-from .normalization import Normalization, make_normalization
-from .operations import NeighborTable, cosine_cutoff, sum_products
-from .symgnn import expand_length
+from symgnn.models.network import BarrierNetwork, MessagePassingConfig, make_decoder
+from symgnn.models.normalization import Normalization, make_normalization
+from symgnn.models.operations import NeighborTable, cosine_cutoff, sum_products
+from symgnn.models.symgnn import expand_length
 
 
 class EquivariantConfig(MessagePassingConfig):

@@ -17,9 +17,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from .blocks import block_end, edge_block
-from .densities import ramp, spherical_harmonics
-from .network import NetworkConfig
+from symgnn.models.blocks import block_end, edge_block
+from symgnn.models.densities import ramp, spherical_harmonics
+from symgnn.models.network import NetworkConfig
 
 QUANTITIES = ("bonding", "density", "count", "stretch", "compression", "bond_order")
 Quantity = Literal["bonding", "density", "count", "stretch", "compression", "bond_order"]

@@ -6,9 +6,9 @@ Written for TorchScript.
 import torch
 from torch import Tensor, nn
 
-from .blocks import chosen_edges, edges_shorter_than
-from .densities import LocalDensities
-from .drag import DragEnergies
+from symgnn.models.blocks import chosen_edges, edges_shorter_than
+from symgnn.models.densities import LocalDensities
+from symgnn.models.drag import DragEnergies
 
 
 class LocalFeatures(nn.Module):

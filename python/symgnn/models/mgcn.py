@@ -18,10 +18,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .network import BarrierNetwork, MessagePassingConfig, make_decoder
-from .normalization import Normalization, make_normalization
-from .operations import sum_neighbors
-from .symgnn import expand_length
+from symgnn.models.network import BarrierNetwork, MessagePassingConfig, make_decoder
+from symgnn.models.normalization import Normalization, make_normalization
+from symgnn.models.operations import sum_neighbors
+from symgnn.models.symgnn import expand_length
 
 
 class MGCNConfig(MessagePassingConfig):

@@ -7,10 +7,10 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from .blocks import edges_shorter_than
-from .density_regression import DensityRegression, DensityRegressionConfig, combine
-from .network import NetworkConfig
-from .symgnn import SymGNN, SymGNNConfig, SymmetrizationConfig
+from symgnn.models.blocks import edges_shorter_than
+from symgnn.models.density_regression import DensityRegression, DensityRegressionConfig, combine
+from symgnn.models.network import NetworkConfig
+from symgnn.models.symgnn import SymGNN, SymGNNConfig, SymmetrizationConfig
 
 
 def small_network() -> SymGNNConfig:

@@ -16,10 +16,10 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from .network import BarrierNetwork, NetworkConfig
-from .normalization import Standardization
-from .operations import sum_neighbors
-from .symgnn import expand_length
+from symgnn.models.network import BarrierNetwork, NetworkConfig
+from symgnn.models.normalization import Standardization
+from symgnn.models.operations import sum_neighbors
+from symgnn.models.symgnn import expand_length
 
 
 class MLPConfig(NetworkConfig):

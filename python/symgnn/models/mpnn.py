@@ -19,10 +19,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from .network import BarrierNetwork, MessagePassingConfig, make_decoder
-from .normalization import make_normalization
-from .operations import NeighborTable, sum_products
-from .symgnn import expand_length
+from symgnn.models.network import BarrierNetwork, MessagePassingConfig, make_decoder
+from symgnn.models.normalization import make_normalization
+from symgnn.models.operations import NeighborTable, sum_products
+from symgnn.models.symgnn import expand_length
 
 
 class MPNNConfig(MessagePassingConfig):

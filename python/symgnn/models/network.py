@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 
-from .normalization import Normalization  # noqa: TC001  pydantic reads it at run time
+from symgnn.models.normalization import Normalization  # noqa: TC001  pydantic reads it at run time
 
 LONGEST_CUTOFF = 30.0
 """Å: within it an atom of a metal has 6,000 neighbors, and edges fill the memory."""

@@ -14,8 +14,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from .blocks import block_end, edge_block
-from .embedded_atom import EmbeddedAtomForces, moved
+from symgnn.models.blocks import block_end, edge_block
+from symgnn.models.embedded_atom import EmbeddedAtomForces, moved
 
 STATE = 7
 """Numbers per atom: displacement and last step [3 + 3], Å, slope of the embedding energy, eV."""

@@ -12,10 +12,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from .network import BarrierNetwork, MessagePassingConfig
-from .normalization import Normalization, make_normalization
-from .operations import ShiftedSoftplus, cosine_cutoff, sum_neighbors
-from .symgnn import expand_length
+from symgnn.models.network import BarrierNetwork, MessagePassingConfig
+from symgnn.models.normalization import Normalization, make_normalization
+from symgnn.models.operations import ShiftedSoftplus, cosine_cutoff, sum_neighbors
+from symgnn.models.symgnn import expand_length
 
 
 class SchNetConfig(MessagePassingConfig):

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from .blocks import block_end, edge_block
-from .densities import ramp
+from symgnn.models.blocks import block_end, edge_block
+from symgnn.models.densities import ramp
 
 
 def shell_weights(length: Tensor, shells: list[float], width: float) -> Tensor:

@@ -8,12 +8,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
-from .attention import EdgeAttention
-from .dropout import ByteDropout
-from .edge_encoder import embed_transformed
-from .network import BarrierNetwork, NetworkConfig
-from .normalization import make_normalization
-from .symmetrization import Distribution, Symmetrization
+from symgnn.models.attention import EdgeAttention
+from symgnn.models.dropout import ByteDropout
+from symgnn.models.edge_encoder import embed_transformed
+from symgnn.models.network import BarrierNetwork, NetworkConfig
+from symgnn.models.normalization import make_normalization
+from symgnn.models.symmetrization import Distribution, Symmetrization
 
 
 class SymmetrizationConfig(BaseModel):

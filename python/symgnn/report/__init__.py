@@ -4,7 +4,7 @@
 holds the pages' own HTML, CSS and JavaScript, ``vendor`` the libraries that are embedded.
 """
 
-from .run import report_run
-from .structure import report_structure
+from symgnn.report.run import report_run
+from symgnn.report.structure import report_structure
 
 __all__ = ["report_run", "report_structure"]

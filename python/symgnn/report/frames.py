@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import keys
-from ..annotator import NOVEL, Annotator
-from ..columns import is_number_per_atom
-from ..errors import NovelStructureWarning, StructureError
-from ..graph import check_finite
-from ..label_columns import label_candidates
-from ..plots.frames import all_zero, column_of, has_barriers
-from ..structures import iterate_structures, timestep_of
+from symgnn import keys
+from symgnn.annotator import NOVEL, Annotator
+from symgnn.columns import is_number_per_atom
+from symgnn.errors import NovelStructureWarning, StructureError
+from symgnn.graph import check_finite
+from symgnn.label_columns import label_candidates
+from symgnn.plots.frames import all_zero, column_of, has_barriers
+from symgnn.structures import iterate_structures, timestep_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

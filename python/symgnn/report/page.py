@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..files import written_whole
+from symgnn.files import written_whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..errors import ConfigError, DatasetError, ModelError, SymGNNError
-from ..plots.training import read_curves
-from ..training.checkpoint import load_checkpoint, restore_model
-from ..training.config import FitConfig, TrainingConfig, dump_config, parse_config
-from ..training.dataset import build_labeled_graphs, checksum, located, read_labeled
-from ..training.device import choose_device
-from ..training.loop import predict
-from ..training.metrics import Metrics, compute_metrics
-from ..training.output import BEST, CONFIG, METRICS
-from .page import definitions, file_date, packed, table, tiles, write_page
+from symgnn.errors import ConfigError, DatasetError, ModelError, SymGNNError
+from symgnn.plots.training import read_curves
+from symgnn.report.page import definitions, file_date, packed, table, tiles, write_page
+from symgnn.training.checkpoint import load_checkpoint, restore_model
+from symgnn.training.config import FitConfig, TrainingConfig, dump_config, parse_config
+from symgnn.training.dataset import build_labeled_graphs, checksum, located, read_labeled
+from symgnn.training.device import choose_device
+from symgnn.training.loop import predict
+from symgnn.training.metrics import Metrics, compute_metrics
+from symgnn.training.output import BEST, CONFIG, METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from ..training.dataset import LabeledGraph
+    from symgnn.training.dataset import LabeledGraph
 
 _SCRIPTS = ("vendor/plot.min.js", "templates/common.js", "templates/run.js")
 _COLUMNS = {

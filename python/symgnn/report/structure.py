@@ -10,21 +10,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from ase.geometry import complete_cell
 
-from .. import keys
-from ..annotator import NOVEL, USUAL_SHARE, missing_cell
-from ..errors import StructureError
-from ..plots.frames import all_zero
-from ..structures import STANDARD_STREAM
-from .frames import QUANTILES, EnsureBarriers, Frames, finite_barriers, read_frames, share_of_novel
-from .page import definitions, file_date, table, tiles, warning, write_page
-from .structure_data import atom_data, explanation_data, frame_data
+from symgnn import keys
+from symgnn.annotator import NOVEL, USUAL_SHARE, missing_cell
+from symgnn.errors import StructureError
+from symgnn.plots.frames import all_zero
+from symgnn.report.frames import (
+    QUANTILES,
+    EnsureBarriers,
+    Frames,
+    finite_barriers,
+    read_frames,
+    share_of_novel,
+)
+from symgnn.report.page import definitions, file_date, table, tiles, warning, write_page
+from symgnn.report.structure_data import atom_data, explanation_data, frame_data
+from symgnn.structures import STANDARD_STREAM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ase import Atoms
 
-    from ..explain import Explanation
+    from symgnn.explain import Explanation
 
 _SCRIPTS = (
     "vendor/three.min.js",
@@ -123,7 +130,7 @@ def report_structure(
 
 
 def _read_explanations(path: Path, atoms: Atoms, source: str) -> list[Explanation]:
-    from ..explain import read_explanations
+    from symgnn.explain import read_explanations
 
     explanations = read_explanations(path)
     for each in explanations:
@@ -137,7 +144,7 @@ def _read_explanations(path: Path, atoms: Atoms, source: str) -> list[Explanatio
 
 def _belongs(explanation: Explanation, atoms: Atoms) -> bool:
     """Whether the explained atom and those around it are at the same places in a structure."""
-    from ..explain.explanation import SAME_PLACE
+    from symgnn.explain.explanation import SAME_PLACE
 
     numbers = np.asarray(explanation.atoms)
     if numbers.min() < 0 or numbers.max() >= len(atoms):
@@ -237,7 +244,7 @@ def _novelty_warning(atoms: Atoms, share: float | None) -> str:
 
 def _model_warning(atoms: Atoms, explanations: Path | None) -> str:
     """Explanations of another model than the one that predicted the barriers, if both are known."""
-    from ..explain import read_provenance
+    from symgnn.explain import read_provenance
 
     if explanations is None or keys.MODEL_SHA256 not in atoms.info:
         return ""
@@ -287,7 +294,7 @@ def _provenance(
 
 
 def _explanation_settings(path: Path) -> dict[str, str]:
-    from ..explain import read_provenance
+    from symgnn.explain import read_provenance
 
     origin = read_provenance(path)
     return {

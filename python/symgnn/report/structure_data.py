@@ -9,18 +9,18 @@ import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 from ase.geometry import complete_cell
 
-from .. import keys
-from ..errors import StructureError
-from ..landscape.structure_report import radial_distribution
-from ..plots.style import element_color
-from .page import packed
+from symgnn import keys
+from symgnn.errors import StructureError
+from symgnn.landscape.structure_report import radial_distribution
+from symgnn.plots.style import element_color
+from symgnn.report.page import packed
 
 if TYPE_CHECKING:
     from ase import Atoms
     from numpy.typing import NDArray
 
-    from ..explain import Explanation
-    from .frames import Frames
+    from symgnn.explain import Explanation
+    from symgnn.report.frames import Frames
 
 _COLORS = mpl.colormaps["inferno_r"](np.linspace(0.04, 0.86, 256))[:, :3]
 _RADIUS = 0.9  # of the covalent radius: neighbors touch

@@ -10,12 +10,12 @@ steps, on one processor or on many.
 import torch
 from torch import Tensor, nn
 
-from ..models.blocks import chosen_edges, edges_shorter_than
-from ..models.density_regression import DensityRegression, combine
-from ..models.embedded_atom import MARGIN
-from ..models.relaxation import STATE
-from ..models.shells import shell_sums
-from .weighted_density_regression import WeightedDensityRegression
+from symgnn.models.blocks import chosen_edges, edges_shorter_than
+from symgnn.models.density_regression import DensityRegression, combine
+from symgnn.models.embedded_atom import MARGIN
+from symgnn.models.relaxation import STATE
+from symgnn.models.shells import shell_sums
+from symgnn.scripted.weighted_density_regression import WeightedDensityRegression
 
 APPROACH = 1.5
 """Å, by which hardly any pair of atoms of a glass comes nearer while it relaxes."""

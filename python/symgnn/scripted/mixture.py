@@ -5,12 +5,12 @@ from itertools import zip_longest
 import torch
 from torch import Tensor, nn
 
-from ..models.blocks import chosen_edges, edges_shorter_than
-from ..models.density_regression import combine
-from ..models.mixture import Mixture
-from .density_regression import ExportedDensityRegression
-from .symgnn import ExportedSymGNN
-from .weighted_density_regression import edges_within
+from symgnn.models.blocks import chosen_edges, edges_shorter_than
+from symgnn.models.density_regression import combine
+from symgnn.models.mixture import Mixture
+from symgnn.scripted.density_regression import ExportedDensityRegression
+from symgnn.scripted.symgnn import ExportedSymGNN
+from symgnn.scripted.weighted_density_regression import edges_within
 
 
 class ExportedMixture(nn.Module):

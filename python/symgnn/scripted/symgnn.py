@@ -9,12 +9,12 @@ of edges × heads × width is ever stored.
 import torch
 from torch import Tensor, nn
 
-from ..models import SymGNN
-from ..models.attention import EdgeAttention, edge_attention, unnormalized_softmax
-from ..models.blocks import block_end, edge_block
-from ..models.normalization import batch_affine
-from ..models.symgnn import expand_length
-from .weighted_density_regression import edges_within
+from symgnn.models import SymGNN
+from symgnn.models.attention import EdgeAttention, edge_attention, unnormalized_softmax
+from symgnn.models.blocks import block_end, edge_block
+from symgnn.models.normalization import batch_affine
+from symgnn.models.symgnn import expand_length
+from symgnn.scripted.weighted_density_regression import edges_within
 
 
 class ExportedLayer(nn.Module):

@@ -13,8 +13,8 @@ weights that fall together lead smoothly to an isolated atom.
 import torch
 from torch import Tensor, nn
 
-from ..models.density_regression import DensityRegression
-from ..models.shells import shell_weights
+from symgnn.models.density_regression import DensityRegression
+from symgnn.models.shells import shell_weights
 
 
 class WeightedDensityRegression(nn.Module):

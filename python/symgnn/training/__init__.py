@@ -1,3 +1,3 @@
 """From labeled structures to a checkpoint."""
 
-from .. import operators as operators  # models run on them
+from symgnn import operators as operators  # models run on them

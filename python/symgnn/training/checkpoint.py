@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..errors import ConfigError, ModelError
-from ..files import written_whole
-from ..models import (
+from symgnn.errors import ConfigError, ModelError
+from symgnn.files import written_whole
+from symgnn.models import (
     DensityRegression,
     DensityRegressionConfig,
     Mixture,
     MixtureConfig,
     build_model,
 )
-from .config import parse_config
+from symgnn.training.config import parse_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from .config import FitConfig, TrainingConfig
-    from .metrics import Metrics
+    from symgnn.training.config import FitConfig, TrainingConfig
+    from symgnn.training.metrics import Metrics
 
 FORMAT = 1
 _KIND = "symgnn-checkpoint"

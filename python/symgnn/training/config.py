@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..errors import ConfigError
-from ..keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
-from ..models import (
+from symgnn.errors import ConfigError
+from symgnn.keys import ENERGY_BARRIER, ENERGY_BARRIER_STD
+from symgnn.models import (
     AnyNetworkConfig,
     DensityRegressionConfig,
     DragConfig,
@@ -20,8 +20,8 @@ from ..models import (
     RelaxationConfig,
     SymGNNConfig,
 )
-from ..models.mixture import small_network
-from ..open_data import GLASSES, PREFIX
+from symgnn.models.mixture import small_network
+from symgnn.open_data import GLASSES, PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable

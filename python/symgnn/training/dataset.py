@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._native import load_core
-from ..columns import is_number_per_atom
-from ..errors import ConfigError, DatasetError, StructureError
-from ..graph import Graph, build_graph
-from ..label_columns import label_candidates, label_of
-from ..lammps_files import check_elements
-from ..open_data import PREFIX, open_data
-from ..structures import STANDARD_STREAM, read_structures
+from symgnn._native import load_core
+from symgnn.columns import is_number_per_atom
+from symgnn.elements import check_elements
+from symgnn.errors import ConfigError, DatasetError, StructureError
+from symgnn.graph import Graph, build_graph
+from symgnn.label_columns import label_candidates, label_of
+from symgnn.open_data import PREFIX, open_data
+from symgnn.structures import STANDARD_STREAM, read_structures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

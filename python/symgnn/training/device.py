@@ -7,7 +7,7 @@ import sys
 
 import torch
 
-from ..errors import ConfigError
+from symgnn.errors import ConfigError
 
 
 def choose_device(name: str) -> torch.device:

@@ -11,9 +11,9 @@ import torch
 from ase.calculators.eam import EAM
 from scipy.interpolate import CubicHermiteSpline
 
-from ..errors import ConfigError
-from ..models.embedded_atom import INTERVALS, LOWEST, EmbeddedAtomForces, moved
-from ..potentials import write_potential
+from symgnn.errors import ConfigError
+from symgnn.models.embedded_atom import INTERVALS, LOWEST, EmbeddedAtomForces, moved
+from symgnn.potentials import write_potential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ..graph import Graph
-    from ..models.relaxation import Relaxation
+    from symgnn.graph import Graph
+    from symgnn.models.relaxation import Relaxation
 
 SHIPPED = "CuZr_2009"
 _FORMS = (".alloy", ".fs")

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..errors import ConfigError, DatasetError
-from ..models.formula import Formula, FormulaConfig
-from .dataset import build_labeled_graphs, checksums_of, example_of, read_parts
-from .device import choose_device
-from .metrics import compute_metrics
-from .output import Scores, checked_output, output_alone, write_fit
-from .regression import FEWEST_STRUCTURES, Fit, outermost, relatives_among
-from .relatives import families, warn_of_relatives
+from symgnn.errors import ConfigError, DatasetError
+from symgnn.models.formula import Formula, FormulaConfig
+from symgnn.training.dataset import build_labeled_graphs, checksums_of, example_of, read_parts
+from symgnn.training.device import choose_device
+from symgnn.training.metrics import compute_metrics
+from symgnn.training.output import Scores, checked_output, output_alone, write_fit
+from symgnn.training.regression import FEWEST_STRUCTURES, Fit, outermost, relatives_among
+from symgnn.training.relatives import families, warn_of_relatives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from .config import FitConfig
-    from .dataset import LabeledGraph
+    from symgnn.training.config import FitConfig
+    from symgnn.training.dataset import LabeledGraph
 
 _DIGITS = 5  # of the printed coefficients, which are those that are computed with
 _SMALLEST_VARIANCE = 1e-12

@@ -14,13 +14,19 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from ..errors import ConfigError, DatasetError
-from ..files import make_folder, remove_unfinished, written_whole
-from ..models import MixtureConfig, build_model, settle_normalization
-from ..models.symmetrization import haar_rotations
-from .checkpoint import checkpoint_content, load_checkpoint, save_checkpoint
-from .config import FitConfig, OptimizerConfig, TrainingConfig, dump_config, parse_config
-from .dataset import (
+from symgnn.errors import ConfigError, DatasetError
+from symgnn.files import make_folder, remove_unfinished, written_whole
+from symgnn.models import MixtureConfig, build_model, settle_normalization
+from symgnn.models.symmetrization import haar_rotations
+from symgnn.training.checkpoint import checkpoint_content, load_checkpoint, save_checkpoint
+from symgnn.training.config import (
+    FitConfig,
+    OptimizerConfig,
+    TrainingConfig,
+    dump_config,
+    parse_config,
+)
+from symgnn.training.dataset import (
     LabeledGraph,
     Parts,
     build_labeled_graphs,
@@ -33,16 +39,16 @@ from .dataset import (
     read_parts,
     spatial_order,
 )
-from .device import choose_device, keep_freed_memory
-from .metrics import Metrics, compute_metrics
-from .output import BEST, CONFIG, LAST, METRICS, checked_output, output_alone
-from .relatives import warn_of_relatives
+from symgnn.training.device import choose_device, keep_freed_memory
+from symgnn.training.metrics import Metrics, compute_metrics
+from symgnn.training.output import BEST, CONFIG, LAST, METRICS, checked_output, output_alone
+from symgnn.training.relatives import warn_of_relatives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
-    from ..graph import Graph
+    from symgnn.graph import Graph
 
 COLUMNS = [
     "epoch",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ..errors import DatasetError
+from symgnn.errors import DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

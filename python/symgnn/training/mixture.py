@@ -13,21 +13,28 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..models import Mixture, MixtureConfig
-from .checkpoint import load_checkpoint
-from .config import DataConfig, FitConfig
-from .dataset import LabeledGraph, build_labeled_graphs, read_parts
-from .loop import Run, predict, score_pooled
-from .output import NETWORK, REGRESSION, Scores, checked_output, output_alone, write_fit
-from .regression import Fit, fit, predict_held_out, score_held_out
+from symgnn.models import Mixture, MixtureConfig
+from symgnn.training.checkpoint import load_checkpoint
+from symgnn.training.config import DataConfig, FitConfig
+from symgnn.training.dataset import LabeledGraph, build_labeled_graphs, read_parts
+from symgnn.training.loop import Run, predict, score_pooled
+from symgnn.training.output import (
+    NETWORK,
+    REGRESSION,
+    Scores,
+    checked_output,
+    output_alone,
+    write_fit,
+)
+from symgnn.training.regression import Fit, fit, predict_held_out, score_held_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from .config import TrainingConfig
-    from .loop import Epoch
-    from .metrics import Metrics
+    from symgnn.training.config import TrainingConfig
+    from symgnn.training.loop import Epoch
+    from symgnn.training.metrics import Metrics
 
 
 def train_mixture(

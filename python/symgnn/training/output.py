@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..errors import ConfigError, ModelError
-from ..files import locked, make_folder, remove_unfinished, written_whole
-from ..models import MixtureConfig
-from .checkpoint import checkpoint_content, load_checkpoint, save_checkpoint
-from .config import TrainingConfig, dump_config
+from symgnn.errors import ConfigError, ModelError
+from symgnn.files import locked, make_folder, remove_unfinished, written_whole
+from symgnn.models import MixtureConfig
+from symgnn.training.checkpoint import checkpoint_content, load_checkpoint, save_checkpoint
+from symgnn.training.config import TrainingConfig, dump_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from torch import Tensor, nn
 
-    from .config import FitConfig
-    from .metrics import Metrics
+    from symgnn.training.config import FitConfig
+    from symgnn.training.metrics import Metrics
 
 BEST, LAST, METRICS, CONFIG = "best.ckpt", "last.ckpt", "metrics.csv", "config.yaml"
 REGRESSION, NETWORK = "regression", "network"

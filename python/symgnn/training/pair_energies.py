@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 
-from ..models.drag import INTERVALS, LOWEST
+from symgnn.models.drag import INTERVALS, LOWEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ase.calculators.eam import EAM
     from numpy.typing import NDArray
 
-    from ..graph import Graph
-    from ..models.drag import DragConfig
+    from symgnn.graph import Graph
+    from symgnn.models.drag import DragConfig
 
 _LENGTHS = 2000  # at which structures' distances are counted
 

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ConfigError, DatasetError
-from ..models.density_regression import DensityRegression, DensityRegressionConfig
-from ..models.embedded_atom import MARGIN
-from .dataset import (
+from symgnn.errors import ConfigError, DatasetError
+from symgnn.models.density_regression import DensityRegression, DensityRegressionConfig
+from symgnn.models.embedded_atom import MARGIN
+from symgnn.training.dataset import (
     LabeledGraph,
     build_labeled_graphs,
     checksums_of,
@@ -24,13 +24,13 @@ from .dataset import (
     example_of,
     read_parts,
 )
-from .device import choose_device
-from .embedded_atom import potential_file, set_relaxation
-from .loop import predict, score_pooled
-from .metrics import Metrics, compute_metrics
-from .output import Scores, checked_output, output_alone, write_fit
-from .pair_energies import PairEnergies
-from .relatives import families, warn_of_relatives
+from symgnn.training.device import choose_device
+from symgnn.training.embedded_atom import potential_file, set_relaxation
+from symgnn.training.loop import predict, score_pooled
+from symgnn.training.metrics import Metrics, compute_metrics
+from symgnn.training.output import Scores, checked_output, output_alone, write_fit
+from symgnn.training.pair_energies import PairEnergies
+from symgnn.training.relatives import families, warn_of_relatives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from ase.calculators.eam import EAM
     from numpy.typing import NDArray
 
-    from .config import FitConfig
-    from .dataset import LabeledFile
+    from symgnn.training.config import FitConfig
+    from symgnn.training.dataset import LabeledFile
 
 FEWEST_STRUCTURES = 3
 """For a jackknife, and so for scores on structures left out and for uncertainties. Relatives, which

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import RelatedStructuresWarning
+from symgnn.errors import RelatedStructuresWarning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from ..graph import Graph
-    from .dataset import LabeledGraph
+    from symgnn.graph import Graph
+    from symgnn.training.dataset import LabeledGraph
 
 _NEAREST = 12
 """Neighbors of an atom that are compared, on average; about the first shell of a dense glass."""
