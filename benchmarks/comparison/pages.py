@@ -192,7 +192,7 @@ def _dots(axes: Any, points: list[tuple[float, dict[str, Any]]], edge: float, **
     for y, value in points:
         if value["mean"] < 0.0:
             text = f"← {_number(value['mean'])}"
-            axes.text(edge, y, text, color=style["color"], fontsize=7, va="center")
+            axes.text(edge, y, text, color=style["color"], fontsize=7, va="bottom")
     axes.errorbar(
         [value["mean"] for _, value in points],
         [y for y, _ in points],
