@@ -15,10 +15,11 @@ from scipy.linalg import cho_factor, cho_solve
 
 import cuzr_lammps
 import local_sampling
-from comparison import densities
-from comparison.glasses import Glass, code_of
 from symgnn.errors import DatasetError
 from symgnn.training.metrics import compute_metrics
+
+from . import densities
+from .glasses import Glass, code_of
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from comparison.baselines import BASELINES
-from comparison.glasses import STANDARD, Data, Glass
 from symgnn.files import make_folder, written_whole
 from symgnn.graph import build_graph
 from symgnn.structures import read_structures
@@ -25,13 +23,17 @@ from symgnn.training.loop import Run, predict
 from symgnn.training.output import BEST, LAST, METRICS
 from symgnn.training.regression import fit
 
+from .baselines import BASELINES
+from .glasses import STANDARD, Data, Glass
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from comparison.rows import Job
     from symgnn.training.config import TrainingConfig
+
+    from .rows import Job
 
 CACHE = "computed"
 """Folder inside that of the runs: what was computed of each glass."""

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comparison.glasses import STANDARD, VALIDATION
-from comparison.rows import jobs_of
 from symgnn.files import make_folder
 from symgnn.keys import ENERGY_BARRIER
 from symgnn.structures import read_structures, write_structures
@@ -19,13 +17,16 @@ from symgnn.training.metrics import (
     pearson_of_moments,
 )
 
+from .glasses import STANDARD, VALIDATION
+from .rows import jobs_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from comparison.glasses import Data
-    from comparison.rows import Job, Row
+    from .glasses import Data
+    from .rows import Job, Row
 
     Array = NDArray[np.float64]
 

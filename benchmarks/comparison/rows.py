@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from comparison import baselines, densities
-from comparison.baselines import BASELINES
-from comparison.glasses import LEAVE_OUT, code_of
 from symgnn.errors import ConfigError
 from symgnn.training.config import FitConfig, TrainingConfig, parse_config
+
+from . import baselines, densities
+from .baselines import BASELINES
+from .glasses import LEAVE_OUT, code_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from comparison.glasses import Data
+    from .glasses import Data
 
 _SET_BY_JOBS = ("data", "seed", "output", "threads", "patience")
 RESULT = "prediction.npz"

@@ -11,8 +11,9 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from comparison.jobs import epochs_done, run_job, stop_with
 from symgnn.files import make_folder
+
+from .jobs import epochs_done, run_job, stop_with
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from comparison.glasses import Data
-    from comparison.rows import Job
+    from .glasses import Data
+    from .rows import Job
 
 ERROR = "error.txt"
 _PAUSE = 0.2  # seconds between looks at the processes
