@@ -289,6 +289,13 @@ def test_what_the_table_knows_is_not_repeated_elsewhere(tmp_path: Path, data: Da
     assert len(list(tmp_path.glob("runs/*/standard/*/prediction.npz"))) == 2
 
 
+def test_the_published_table_is_of_the_rows_as_they_are(repository: Path, shared: Path) -> None:
+    report = json.loads((repository / "benchmarks/results/table1.json").read_text())
+    rows, data = load_rows(repository / "benchmarks/table1"), Data(shared / "cuzr-barriers")
+    keys = {row.name: row.key(data) for row in rows}
+    assert {name: row["key"] for name, row in report["rows"].items()} == keys
+
+
 def test_a_failed_job_says_why_and_the_others_go_on(tmp_path: Path, data: Data, capsys) -> None:
     written(tmp_path, "wild", "{model: {width: 4, heads: [1]}, optimizer: {learning_rate: 1e30}}")
     written(tmp_path, "element_mean", "simple: element_mean")
